@@ -1,0 +1,46 @@
+"""Arrays in, arrays out: the operations that every rule is made of, once per backend.
+
+A backend is a module.  `reference` is the definition, in NumPy; every other backend has the same
+names in the same order with the same signatures, so two backends are compared by laying two files
+side by side.  Nothing here knows a network or a rule.
+"""
+from importlib import import_module
+
+BACKENDS = {
+    "numpy": "minicredit.kernels.reference",
+    "numba": "minicredit.kernels.cpu",
+    "cuda": "minicredit.kernels.cuda.ops",
+    "emulated": "minicredit.kernels.cuda.emulator",
+}
+
+
+class BackendError(ImportError):
+    """A backend cannot be loaded here; the message says why."""
+
+
+def load(name):
+    """The module of a backend.  There is no fall-back: what is asked for loads, or says why not.
+
+    Parameters
+    ----------
+    name : str
+        A key of `BACKENDS`.
+
+    Raises
+    ------
+    BackendError
+        If there is no such backend, or this machine or this version lacks what it needs.
+    """
+    if name not in BACKENDS:
+        raise BackendError(f"backend: wanted one of {', '.join(BACKENDS)}; got {name!r}")
+    module = BACKENDS[name]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name and module.startswith(missing.name):
+            why = "this version of minicredit does not have it"
+        else:
+            why = f"it needs the package {missing.name!r}, which is not installed"
+        raise BackendError(f"backend {name!r} cannot be loaded: {why}") from missing
+    except ImportError as broken:
+        raise BackendError(f"backend {name!r} cannot be loaded: {broken}") from broken

@@ -1,0 +1,13 @@
+"""Layers: three verbs and a mirror.
+
+    forward(h)                    what the layer says
+    pull_back(delta[, weights])   what an error at its pre-activation means at its input
+    gradient(h, delta)            what its own parameters should do about it
+    mirror(...)                   the layer of the reversed connectivity: the shape of its inverse
+
+and `times_slope(e, h)`, which turns an error at h into delta, the error at the pre-activation.  A
+rule never asks which kind of layer it has.
+"""
+from minicredit.layers.dense import Dense
+
+__all__ = ["Dense"]
