@@ -3,11 +3,12 @@
 Any float dtype goes in and the same comes out.  Rows are examples.  Operations return new arrays,
 except the optimisers at the end, which change their first argument and their state in place.
 
-    activations    dense, times_slope, pull_back, dense_grad, difference
+    activations    dense, times_slope, pull_back, dense_grad, difference, join,
+                   with_signs
     coherent nets  signed_dense, signed_slope, signed_pull_back, signed_grad, influence
     losses         softmax, softmax_xent, squared_error
     randomness     philox, uniform, normal, permutation
-    optimisers     sgd, momentum, manhattan, rmsprop, rmsprop_centred, adam
+    optimisers     sgd, momentum, manhattan, rmsprop, rmsprop_centred, adam, leak
     arrays         asarray, to_numpy
 """
 import numpy as np
@@ -104,6 +105,16 @@ def difference(h, up, down):
     If up is down, bit for bit, then h_hat is h, bit for bit.
     """
     return h + (up - down)
+
+
+def join(o, z):
+    """[o, z], side by side; (N, n), (N, m) -> (N, n + m)."""
+    return np.concatenate([o, z], axis=1)
+
+
+def with_signs(M, W):
+    """M sign(W), entry by entry: magnitudes of one array, signs of another."""
+    return M * np.sign(W)
 
 
 # Coherent networks: K of them side by side, signed rectifiers -------------------------------------
@@ -314,6 +325,11 @@ def adam(w, g, m, v, t, eta, beta1, beta2, eps):
     root = np.sqrt(v / (1 - beta2**t))
     root += eps
     w -= (eta / (1 - beta1**t)) * m / root
+
+
+def leak(w, decay):
+    """w -= decay w, in place."""
+    w -= decay * w
 
 
 # Arrays -------------------------------------------------------------------------------------------

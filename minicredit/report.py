@@ -1,4 +1,4 @@
-"""A comparison becomes three files: results.json for machines, figure.png and report.html for people.
+"""A comparison becomes three files: results.json, figure.png and report.html.
 
     write(results, folder)    the three files, each of them complete or absent
     summary(results)          one row per rule, lowest test error first
@@ -26,13 +26,13 @@ MIB = 2**20
 FAMILIES = {
     "backprop": {"bp": (None, "-", "o")},                   # None: the colour of the text
     "feedback": {
-        "fa": ("#0B5CAD", "-", "s"),
-        "dfa": ("#4AA3DF", "-", "D"),
-        "usf": ("#0E8E8B", "--", "^"),
-        "frsf": ("#35B7A8", "-.", "v"),
-        "brsf": ("#7CCBC6", ":", "<"),
-        "weight-mirror": ("#4B46A8", "-", "h"),
-        "kolen-pollack": ("#8C88DB", "--", "p"),
+        "fa": ("#0B58A8", "-", "s"),
+        "dfa": ("#5A97EA", "-", "D"),
+        "usf": ("#0092C4", "--", "^"),
+        "frsf": ("#45B4DA", "-.", "v"),
+        "brsf": ("#8CC8E6", ":", "<"),
+        "weight-mirror": ("#2E2A78", "-.", "h"),
+        "kolen-pollack": ("#7E78D2", "--", "p"),
     },
     "target": {
         "dtp": ("#D55E00", "-", "X"),
@@ -50,17 +50,17 @@ PAPER = {False: "#ffffff", True: "#17181a"}                 # the page's own bac
 FAINT = {False: "#6b6b70", True: "#9b9b98"}
 
 READING = {
-    "feedback": """<p><strong>Fixed and learned feedback.</strong> Backprop sends errors down through
-the transpose of each forward weight. These rules send them through other weights: random ones that
-never change, ones that keep only the sign of the forward weights, or ones that are learned. In the
-first case a falling angle means that the <em>forward</em> weights have come to agree with the
-feedback.</p>""",
-    "target": """<p><strong>Targets.</strong> Backprop tells a layer how to change; target propagation
-tells it what it should have said. Learned inverses carry targets down, and the direction measured
-is the step from a layer’s activity towards its target. An angle far from 0° need not be bad: a
-target that accounts for curvature points elsewhere than the gradient on purpose.</p>""",
+    "feedback": """<p><strong>Other feedback.</strong> Backprop sends errors down through the
+transpose of each forward weight. These rules send them through other weights: random ones that
+never change, ones that keep only the signs of the forward weights, or ones that are learned. Where
+the feedback is fixed, a falling angle means that the <em>forward</em> weights have come to agree
+with it.</p>""",
+    "target": """<p><strong>Targets.</strong> Backprop tells a layer how to change; target
+propagation tells it what it should have said. Learned inverses carry targets down, and the
+direction measured is the step from a layer’s activity to its target. An angle far from 0° need not
+be bad: a target may point elsewhere than the gradient and still be a good thing to have said.</p>""",
     "kickback": """<p><strong>Kickback</strong> multiplies one global error by each unit’s direct
-influence on the layer above, on networks of its own kind: look at the sizes below before you
+influence on the layer above, on networks of its own kind: look at their sizes below before you
 compare its numbers with the rest.</p>""",
 }
 
@@ -215,10 +215,10 @@ def curve(runs):
 # ---- the figure ----------------------------------------------------------------------------------
 
 # left, bottom, width, height of each panel in inches, and the whole
-WIDE = {"learning": (0.68, 0.68, 4.35, 5.62), "direction": (7.4, 4.1, 4.4, 2.2),
-        "test": (7.4, 0.68, 3.95, 2.36), "size": (12, 7), "dpi": 150}
-NARROW = {"learning": (0.62, 8.2, 2.75, 3.8), "direction": (0.62, 4.5, 3.6, 2.5),
-          "test": (1.22, 0.6, 2.6, 2.7), "size": (4.4, 12.6), "dpi": 200}
+WIDE = {"learning": (0.68, 0.68, 4.35, 5.67), "direction": (7.4, 4.05, 4.4, 2.3),
+        "test": (7.4, 0.68, 3.3, 2.34), "size": (12, 7), "dpi": 150}
+NARROW = {"learning": (0.62, 8.2, 2.3, 3.75), "direction": (0.62, 4.5, 3.65, 2.5),
+          "test": (1.22, 0.6, 2.05, 2.7), "size": (4.4, 12.55), "dpi": 160}
 
 
 def draw(results, dark=False, narrow=False):
@@ -234,16 +234,18 @@ def draw(results, dark=False, narrow=False):
     done = {row["rule"]: [run for run in by_rule[row["rule"]] if finished(run)] for row in rows}
     with matplotlib.rc_context(look(dark)):
         figure = Figure(layout["size"], dpi=layout["dpi"])
-        width, height = layout["size"]
-        for name, panel in (("learning", draw_learning), ("direction", draw_direction)):
-            x, y, w, h = layout[name]
-            panel(figure.add_axes((x / width, y / height, w / width, h / height)), done, styles)
-        x, y, w, h = layout["test"]
-        axes = figure.add_axes((x / width, y / height, w / width, h / height))
-        draw_test(axes, rows, done, styles)
+        draw_learning(panel(figure, layout, "learning"), done, styles)
+        draw_direction(panel(figure, layout, "direction"), done, styles)
+        draw_test(panel(figure, layout, "test"), rows, done, styles)
         image = io.BytesIO()
         FigureCanvasAgg(figure).print_png(image)
     return image.getvalue()
+
+
+def panel(figure, layout, name):
+    """New axes at their place in the layout."""
+    (width, height), (left, bottom, w, h) = layout["size"], layout[name]
+    return figure.add_axes((left / width, bottom / height, w / width, h / height))
 
 
 def look(dark):
@@ -269,15 +271,16 @@ def pick_styles(rules, dark):
     styles = {}
     for rule in rules:
         colour, line, marker = STYLES.get(rule) or next(unknown)
-        share = 0.25 if dark else 0.0                       # of white
-        mixed = to_hex([v + share * (1 - v) for v in to_rgb(colour)]) if colour else INK[dark]
-        styles[rule] = mixed, line, marker
+        rgb = to_rgb(colour or INK[dark])
+        white = 0.6 * (1 - sum(rgb) / 3) if dark else 0.0   # more into the darker ones
+        styles[rule] = to_hex([v + white * (1 - v) for v in rgb]), line, marker
     return styles
 
 
 def draw_learning(axes, done, styles):
-    """Validation error against epoch: mean, band over the seeds, a dot where each seed stopped."""
-    heading(axes, "Validation error while learning", "mean and range of the seeds; dots: epoch chosen")
+    """Validation error against epoch: mean, band over the seeds, a mark where each was chosen."""
+    heading(axes, "Validation error while learning",
+            "mean and range of the seeds; mark: epoch chosen")
     ends, values = {}, []
     for rule, runs in reversed(done.items()):               # the best is drawn last, on top
         colour, line, marker = styles[rule]
@@ -292,6 +295,7 @@ def draw_learning(axes, done, styles):
                   markersize=5, markeredgecolor=axes.get_facecolor(), markeredgewidth=0.6)
         ends[rule] = epochs[-1], middle[-1]
         values += [*low, *high]
+    axes.margins(x=0.01)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation error (%)")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -301,8 +305,8 @@ def draw_learning(axes, done, styles):
 
 def draw_direction(axes, done, styles):
     """Angle to backprop for every layer: mean and range over the seeds, rules side by side."""
-    heading(axes, "Angle to backprop’s direction, layer by layer",
-            "mean and range of the seeds, at the epoch chosen")
+    heading(axes, "Angle to backprop, layer by layer",
+            "0° is backprop’s own direction; mean, range of seeds")
     axes.axhline(90, color=axes.xaxis.label.get_color(), linewidth=0.8, linestyle=(0, (4, 3)))
     depth, top = 1, 100
     for place, (rule, runs) in enumerate(done.items()):
@@ -328,9 +332,10 @@ def draw_direction(axes, done, styles):
 
 
 def draw_test(axes, rows, done, styles):
-    """Test error of every run, one line per rule, lowest mean on top; also the key to the colours."""
-    heading(axes, "Test error at the epoch chosen", "a mark for each seed; the bar is their mean")
-    size = min(9.5, 0.85 * 72 * axes.get_position().height * axes.figure.get_figheight() / len(rows))
+    """Test error of every run, a line per rule, lowest mean on top; also the key to the colours."""
+    heading(axes, "Test error at the epoch chosen", "a mark for each seed, a bar at their mean")
+    points = 72 * axes.get_position().height * axes.figure.get_figheight()
+    size = min(9.5, 0.85 * points / max(1, len(rows)))      # of a letter; 13 rules fit as they are
     values = []
     for place, row in enumerate(rows):
         colour, _, marker = styles[row["rule"]]
@@ -339,11 +344,11 @@ def draw_test(axes, rows, done, styles):
         axes.axhline(place, color=colour, linewidth=0.5, alpha=0.35, zorder=0)
         axes.plot(errors, [place] * len(errors), marker, color=colour, markersize=5, alpha=0.8,
                   markeredgecolor=axes.get_facecolor(), markeredgewidth=0.4)
-        note = f"{row['failed']} failed" if row["failed"] else ""
+        notes = [f"{row['failed']} failed"] if row["failed"] else []
         if errors:
             axes.vlines(row["test_error"], place - 0.38, place + 0.38, color=colour, linewidth=1.8)
-            note = f"{row['test_error']:.1f} %" + ("\n" + note if note else "")
-        axes.annotate(note.replace("\n", ", "), (1, place), (5, 0), va="center", fontsize=size,
+            notes.insert(0, f"{row['test_error']:.1f} %")
+        axes.annotate(", ".join(notes), (1, place), (5, 0), va="center", fontsize=size,
                       xycoords=axes.get_yaxis_transform(), textcoords="offset points")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [short(row["rule"]) for row in rows], fontsize=size)
@@ -361,31 +366,34 @@ def heading(axes, title, explanation):
 
 
 def error_scale(axis, set_scale, values):
-    """Logarithmic where the errors span more than a factor of eight and none is 0."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    """Logarithmic where the errors span more than a factor of four and none is 0."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-    if values and min(values) > 0 and max(values) > 8 * min(values):
+    if values and min(values) > 0 and max(values) > 4 * min(values):
         set_scale("log")
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def label_ends(axes, ends, styles):
     """Name every line at its end, moved apart where names would overlap, tied by a thin leader."""
     if not ends:
         return
-    height = axes.get_position().height * axes.figure.get_figheight() * 72      # points
-    to_axes = axes.transData + axes.transAxes.inverted()
+    area = axes.get_position()
+    inch = 1 / (area.width * axes.figure.get_figwidth())                # in widths of the axes
+    height = area.height * axes.figure.get_figheight() * 72             # in points
+    to_axes, at = axes.transData + axes.transAxes.inverted(), axes.transAxes
     points = sorted((*to_axes.transform(end)[::-1], rule) for rule, end in ends.items())
     places = apart([y for y, _, _ in points], min(13 / height, 1 / len(points)))
     for (y, x, rule), place in zip(points, places):
         colour, line, marker = styles[rule]
-        axes.plot([x, 1.02, 1.06, 1.11], [y, y, place, place], line, color=colour, linewidth=0.9,
-                  transform=axes.transAxes, clip_on=False)
-        axes.plot(1.085, place, marker, color=colour, markersize=5, transform=axes.transAxes,
+        leader = [x, *(1 + inch * reach for reach in (0.05, 0.22, 0.42))]
+        axes.plot(leader, [y, y, place, place], line, color=colour, linewidth=0.9, transform=at,
                   clip_on=False)
-        axes.text(1.125, place, short(rule), transform=axes.transAxes, va="center", fontsize=9.5)
+        axes.plot(1 + inch * 0.33, place, marker, color=colour, markersize=5, transform=at,
+                  clip_on=False)
+        axes.text(1 + inch * 0.48, place, short(rule), transform=at, va="center", fontsize=9.5)
 
 
 def apart(y, gap):
@@ -438,20 +446,15 @@ def lead(config, rows, about):
     """What was compared, on what data and which network, in plain words."""
     names = [escape(title(row["rule"], about)) for row in rows]
     named = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
-    said = {key: f"<b>{escape(shown(value))}</b>" for key, value in config.items()}
-    parts = [f"Trained on {said.get('data', 'unnamed data')}, from lowest test error to highest: "
-             f"{named}."]
-    network = [f"a network of sizes {said['net']}"] if "net" in said else []
-    network += [f"{said['activation']} units"] if "activation" in said else []
-    length = [f"{said['epochs']} epochs"] if "epochs" in said else []
-    length += [f"batches of {said['batch']}"] if "batch" in said else []
-    length += [f"{said['seeds']} seeds for each rule"] if "seeds" in said else []
-    if network:
-        parts.append(f"Each rule trained {' of '.join(network)} unless its own line below says "
-                     "otherwise.")
-    if length:
-        parts.append(f"Training took {', '.join(length)}.")
-    return " ".join(parts)
+    said = {key: escape(shown(value)) for key, value in config.items()}
+    network = [f"a network of sizes {said['net']}"] if "net" in said else ["a network"]
+    network += [f"with {said['activation']} units"] if "activation" in said else []
+    network += [f"for {said['epochs']} epochs"] if "epochs" in said else []
+    network += [f"in batches of {said['batch']}"] if "batch" in said else []
+    network += [f"from {said['seeds']} seeds"] if config.get("seeds", 1) != 1 else []
+    order = ", from the lowest test error to the highest" if len(names) > 1 else ""
+    return (f"Measured on {said.get('data', 'unnamed data')}{order}: {named}. Unless a rule’s own "
+            f"settings below say otherwise, each trained {' '.join(network)}.")
 
 
 def alt(rows):
@@ -478,13 +481,13 @@ def table_row(row, runs, about):
         ("test error, %", f"<b>{number(row['test_error'], 2)}</b>{spread}"
                           f"<small>n = {row['seeds']}</small>"),
         ("train error, %", number(row["train_error"], 2)),
-        ("angle by layer, °", "  ".join(number(a, 0) for a in row["angle_to_backprop"]) or "–"),
+        ("angle by layer, °", " ".join(number(a, 0) for a in row["angle_to_backprop"]) or "–"),
         ("seconds a run", number(row["seconds"], 1)),
         ("peak memory, MiB", number(memory / MIB if memory is not None else None, 0)),
         ("epoch chosen", "–".join(dict.fromkeys([*epochs[:1], *epochs[-1:]])) or "–"),
     ]
-    return (f"<tr><th scope='row'>{' '.join(name + failures)}</th>"
-            + "".join(f"<td data-label='{label}'>{cell}</td>" for label, cell in cells) + "</tr>")
+    return (f"<tr><th scope='row'>{' '.join(name + failures)}</th>" + "".join(
+        f"<td data-label='{label}'><span>{cell}</span></td>" for label, cell in cells) + "</tr>")
 
 
 def table_of(values):

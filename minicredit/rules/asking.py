@@ -9,7 +9,7 @@ A rule has
                  [learn_inverses, learn_forward] if a rule alternates between the two
     optimizers   whose `scale` a schedule of the learning rate sets
     arrays       {"V[2]": array, ...}: what the rule owns beside the network
-    feedback_gradient(h)        only where such arrays learn: their gradients, by the same names
+    feedback_gradient(h, delta)     only where such arrays learn: their gradients, by name; pure
 
 `ask` calls the pure ones and changes nothing.  Lessons, instruments and outside checks use it.
 """
@@ -68,5 +68,5 @@ def ask(rule, x, y):
     gradient = {f"{name}[{i}]": g for i in range(1, net.L + 1)
                 for name, g in net.layers[i].gradient(h[i - 1], told.delta[i]).items()}
     if hasattr(rule, "feedback_gradient"):
-        gradient.update(rule.feedback_gradient(h))
+        gradient.update(rule.feedback_gradient(h, told.delta))
     return Answer(h, *told, gradient)

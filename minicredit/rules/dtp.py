@@ -97,8 +97,8 @@ class DTP:
             delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i])
         return Told(loss, delta, h_hat)
 
-    def feedback_gradient(self, h):
-        """Gradient of every inverse loss, by name, under the noise of step t; changes nothing."""
+    def feedback_gradient(self, h, delta=None):
+        """Gradient of every inverse loss, by name, under the noise of step t; needs no delta."""
         net, G, gradient = self.net, self.G, {}
         for i in range(2, self.top + 1):
             noise = net.ops.normal(h[i - 1].shape, (self.seed, NOISE, i, self.t), net.dtype)

@@ -1,0 +1,119 @@
+"""CIFAR-10 (Krizhevsky 2009), as published or unpacked.
+
+    data_batch_1 .. data_batch_5        training images, 10,000 each
+    test_batch                          test images, 10,000
+
+In the binary version a batch is `NAME.bin`, records of 3073 bytes: the label, then 1024 red, 1024
+green and 1024 blue bytes, each colour 32x32, row by row.  In the Python version it is a pickle with
+the same numbers (`pickles.py`).  Both come as a folder (batches plain, gzip'd or xz'd) or as the
+published archive, which is read as a stream: nothing is ever extracted.
+"""
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from minicredit.data import idx, pickles, sets, streams
+from minicredit.errors import UserError
+
+K = 10
+RECORD = 3073                   # bytes: a label and 3x32x32
+
+
+def read(path, N=10_000):
+    """The two parts of CIFAR-10, from a folder or a published archive.
+
+    Parameters
+    ----------
+    path : path of a folder or archive, binary or Python version
+    N : int
+        Images in a batch.
+
+    Returns
+    -------
+    x, y, x_test, y_test : uint8 arrays (5N, 3072), (5N,), (N, 3072), (N,)
+    """
+    path = Path(path)
+    parts = folder(path, N) if path.is_dir() else archive(path, N)
+    *training, test = (parts[name] for name in sets.BATCHES)
+    x, y = zip(*training)
+    return np.concatenate(x), np.concatenate(y), *test
+
+
+def folder(path, N):
+    """{name: (x, y)} of the six batches in a folder."""
+    parts = {}
+    for name in sets.BATCHES:
+        file = sets.variant(path, name + ".bin") or sets.variant(path, name)
+        if file is None:
+            raise UserError(f"{path}: wanted {name}.bin or {name}, plain, .gz or .xz, got neither; "
+                            "the folder is not complete")
+        parts[name] = batch(streams.first(file, limit(file.name, N) + 1), file, N)
+    return parts
+
+
+def limit(name, N):
+    """The most bytes the batch called `name` may have."""
+    return N * RECORD if ".bin" in name else pickles.LARGEST
+
+
+def batch(data, path, N):
+    """Images and labels of the batch `data` that was found at `path`, binary or pickled."""
+    if ".bin" not in Path(path).name:
+        return pickles.batch(bytes(data), path, N)
+    if len(data) != N * RECORD:
+        got = "more" if len(data) > N * RECORD else len(data)
+        raise UserError(f"{path}: wanted {N * RECORD} bytes ({N} records of {RECORD}), got {got}; "
+                        "fetch it again")
+    records = np.frombuffer(data, np.uint8).reshape(N, RECORD)
+    x, y = records[:, 1:], records[:, 0]
+    idx.check_labels(path, y, K)
+    return x, y
+
+
+class Bounded:
+    """A stream that refuses to be longer than `streams.LARGEST` bytes."""
+
+    def __init__(self, stream, path):
+        self.stream, self.path, self.left = stream, path, streams.LARGEST
+
+    def read(self, n):
+        data = self.stream.read(min(n, streams.BLOCK))
+        self.left -= len(data)
+        if self.left < 0:
+            raise UserError(f"{self.path}: wanted an archive of at most {streams.LARGEST} bytes, "
+                            "it unpacks to more; is this CIFAR-10?")
+        return data
+
+
+def archive(path, N):
+    """{name: (x, y)} of the six batches in a tar archive, which is read once, from end to end."""
+    parts = {}
+    try:
+        with open(path, "rb") as file:
+            stream = Bounded(streams.unpacked(file), path)
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
+                for member in tar:
+                    name = Path(member.name).name.removesuffix(".bin")
+                    if name in sets.BATCHES:
+                        data = contents(tar, member, path, N)
+                        parts[name] = batch(data, Path(path, member.name), N)
+            while stream.read(streams.BLOCK):           # the checksum of gzip stands at the end
+                pass
+    except UserError:
+        raise
+    except (*streams.BROKEN, tarfile.TarError, ValueError) as error:
+        raise UserError(streams.broken(path, error)) from None
+    if missing := [name for name in sets.BATCHES if name not in parts]:
+        raise UserError(f"{path}: wanted six batches of CIFAR-10, it has no {', '.join(missing)}")
+    return parts
+
+
+def contents(tar, member, path, N):
+    """The bytes of one member, if it is a file and no larger than it may be."""
+    most = limit(Path(member.name).name, N)
+    if not member.isreg() or member.size > most:
+        what = f"{member.size} bytes" if member.isreg() else "a link or folder"
+        raise UserError(f"{path}: wanted {member.name} to be a file of at most {most} bytes, "
+                        f"got {what}")
+    return tar.extractfile(member).read()

@@ -1,0 +1,65 @@
+"""The bytes of a file, unpacked, and never more of them than were asked for.
+
+A header can claim four billion images and forty bytes of gzip can claim to be forty megabytes, so
+nothing here is allocated because a file says so: bytes are read a block at a time, stop at the
+number the caller can use, and whatever the unpackers raise becomes one sentence.  Which unpacker a
+file needs is told by its first bytes, not by its name.
+"""
+import gzip
+import lzma
+import zlib
+
+from minicredit.errors import UserError
+
+BLOCK = 2**20                       # bytes asked for at a time: the most a false claim can cost
+LARGEST = 2**28                     # bytes; the largest set we read, CIFAR-10, unpacks to 184 MB
+
+# MemoryError: an xz header may ask for a 4 GiB dictionary.
+BROKEN = (EOFError, OSError, MemoryError, zlib.error, lzma.LZMAError)
+
+
+def unpacked(file):
+    """A stream of what `file`, open for reading bytes at its start, holds when unpacked."""
+    start = file.read(6)
+    file.seek(0)
+    if start[:2] == b"\x1f\x8b":
+        return gzip.GzipFile(fileobj=file)
+    if start == b"\xfd7zXZ\x00":
+        return lzma.LZMAFile(file)
+    return file
+
+
+def first(path, n):
+    """The first `n` bytes that `path` unpacks to; fewer where it holds fewer.
+
+    Ask for one more than you want and you learn whether the file ends where it should, and make
+    the unpacker check its checksum, which stands at the end.
+
+    Returns
+    -------
+    bytearray
+
+    Raises
+    ------
+    UserError
+        If the file cannot be opened, or is cut off or damaged before byte `n`.
+    """
+    data = bytearray()
+    try:
+        with open(path, "rb") as file:
+            stream = unpacked(file)
+            while block := stream.read(min(BLOCK, n - len(data))):
+                data += block
+    except BROKEN as error:
+        raise UserError(broken(path, error)) from None
+    return data
+
+
+def broken(path, error):
+    """The sentence for a file whose unpacking ended in `error`."""
+    if isinstance(error, EOFError):
+        return f"{path}: wanted a whole compressed file, it is cut off; fetch it again"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{path}: cannot be read: {error.strerror}"
+    why = " ".join(str(error).split()) or type(error).__name__
+    return f"{path}: wanted a whole compressed file, it is damaged ({why}); fetch it again"

@@ -1,0 +1,161 @@
+"""Downloads against a server on the loopback address: what bad mirrors may not do."""
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from data_server import serving
+from minicredit import data
+from minicredit.data import fetch, sets
+from minicredit.errors import UserError
+
+ONE, TWO = gzip.compress(os.urandom(100_000), mtime=0), b"labels"
+FILES = {"one.gz": ONE, "two": TWO}
+BAD = ["missing", "cut", "corrupt", "stall", "trickle", "headers", "endless"]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server, and a data set `tiny` of the two files it has."""
+    downloads = {f: (hashlib.sha256(b).hexdigest(), len(b)) for f, b in FILES.items()}
+    tiny = sets.SETS["mnist"]._replace(downloads=downloads, home="tiny", mirrors=())
+    monkeypatch.setitem(sets.SETS, "tiny", tiny)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(FILES) as server:
+        yield server
+
+
+def get(folder, *mirrors, timeout=0.5):
+    return fetch.get("tiny", mirrors, folder, timeout=timeout, progress=False)
+
+
+def in_folder(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("how", ["good", "moved", "packed"])
+def test_a_good_mirror_delivers_every_file(server, tmp_path, how):
+    assert get(tmp_path, server.at(how), timeout=20) == tmp_path / "tiny"
+    assert in_folder(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_after_a_bad_mirror_the_next_one_is_asked(server, tmp_path, capfd, how):
+    get(tmp_path, server.at(how), server.at("good"), timeout=1)
+    assert in_folder(tmp_path) == FILES
+    said = capfd.readouterr().err.splitlines()
+    assert said and all(line.startswith(f"mirror failed: {server.at(how)}") for line in said)
+
+
+WHY = {"missing": "HTTP 404", "cut": "IncompleteRead", "corrupt": "sha256", "stall": "s",
+       "trickle": "stands still", "headers": "stands still", "endless": "sends more"}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_bad_mirror_alone_is_named_with_its_reason_and_leaves_no_file(server, tmp_path, how):
+    start = time.monotonic()
+    with pytest.raises(UserError) as error:
+        get(tmp_path, server.at(how))
+    assert time.monotonic() - start < 5                 # ten times the limit: a busy machine
+    sentence = str(error.value)
+    assert "\n" not in sentence and server.at(how) + "one.gz" in sentence and WHY[how] in sentence
+    assert in_folder(tmp_path) == {}
+
+
+def test_a_refused_connection_is_named_with_its_reason(server, tmp_path):
+    with serving({}) as gone:
+        address = gone.at("good")
+    with pytest.raises(UserError, match="Connection refused"):
+        get(tmp_path, address)
+    get(tmp_path, address, server.at("good"), timeout=20)
+    assert in_folder(tmp_path) == FILES
+
+
+def test_every_mirror_that_failed_is_in_the_last_sentence(server, tmp_path):
+    with pytest.raises(UserError) as error:
+        get(tmp_path, server.at("missing"), server.at("corrupt"))
+    assert all(server.at(how) in str(error.value) for how in ("missing", "corrupt"))
+
+
+def test_a_file_that_is_there_and_right_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "one.gz").write_bytes(ONE)
+    get(tmp_path, server.at("good"), timeout=20)
+    assert server.asked == ["/good/two"]
+
+
+def test_a_file_that_is_there_and_wrong_is_replaced_only_by_the_right_one(server, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "one.gz").write_bytes(b"wrong")
+    with pytest.raises(UserError):
+        get(tmp_path, server.at("cut"))
+    assert in_folder(tmp_path) == {"one.gz": b"wrong"}
+    get(tmp_path, server.at("good"), timeout=20)
+    assert in_folder(tmp_path) == FILES
+
+
+def test_an_interrupt_leaves_no_file(server, tmp_path, monkeypatch):
+    def interrupt(self, seconds):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(fetch.threading.Event, "wait", interrupt)
+    transfer = fetch.Transfer(len(ONE), 20, print)
+    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+    monkeypatch.setattr(fetch, "Transfer", lambda *_: transfer)
+    with pytest.raises(KeyboardInterrupt):
+        get(tmp_path, server.at("good"))
+    assert in_folder(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
+    (tmp_path / "tiny").write_text("a file, not a folder")
+    with pytest.raises(UserError, match=f"{tmp_path / 'tiny'}: wanted a folder"):
+        get(tmp_path, server.at("good"))
+    (tmp_path / "other" / "tiny" / "one.gz").mkdir(parents=True)
+    with pytest.raises(UserError, match="one.gz: cannot be written"):
+        get(tmp_path / "other", server.at("good"))
+
+
+def test_progress_is_drawn_on_standard_error_only(server, tmp_path, capfd):
+    fetch.get("tiny", [server.at("good")], tmp_path, timeout=20, progress=True)
+    out, err = capfd.readouterr()
+    assert out == "" and "one.gz" in err and "two" in err
+
+
+def test_silence_when_nothing_fails_and_no_progress_is_wanted(server, tmp_path, capfd):
+    get(tmp_path, server.at("good"), timeout=20)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_downloads_go_where_loading_looks_first(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINICREDIT_DATA", str(tmp_path))
+    assert data.get("tiny", [server.at("good")], progress=False, timeout=20) == tmp_path / "tiny"
+    assert in_folder(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+def test_what_is_downloaded_is_what_loading_looks_for(name, tmp_path, monkeypatch):
+    about = sets.SETS[name]
+    (tmp_path / about.home).mkdir()
+    for file in about.downloads:
+        (tmp_path / about.home / file).touch()
+    monkeypatch.setenv("MINICREDIT_DATA", str(tmp_path))
+    found = sets.find(name)
+    assert found is not None and found.is_relative_to(tmp_path)
+
+
+def test_digits_need_no_download_and_an_unknown_set_is_refused():
+    assert data.get("digits") == data.load("digits").path
+    with pytest.raises(UserError, match="no data set is called 'emnist'; there are digits, mnist"):
+        data.get("emnist")
+
+
+def test_loading_what_is_on_the_disk_imports_no_downloader():
+    code = ("import sys, minicredit.data as data; data.load('digits'); "
+            "print(sorted({'pooch', 'rich', 'requests'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
