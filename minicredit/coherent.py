@@ -223,7 +223,15 @@ def opposite_signs(net, h, y=None):
     Returns
     -------
     list; share[i] in 0..1 for the hidden layers i = 1 .. L-1
+
+    Raises
+    ------
+    UserError
+        If y is missing where layer 1 is shared.
     """
+    if net.shared and y is None:
+        raise UserError("opposite_signs: wanted y, because a shared layer hears sums over beta; "
+                        "got none")
     tau, pi, share = influences(net, h), path_sums(net, h), [None] * net.L
     if net.shared:
         beta = net.beta(h[net.L], y)[1]

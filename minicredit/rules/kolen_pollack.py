@@ -1,11 +1,11 @@
 """Kolen-Pollack (Kolen & Pollack 1994; Akrout et al. 2019).
 
     delta[i-1] = (delta[i] B[i]^T) f'(a[i-1])                i = L .. 2,  as feedback alignment
-    W[i]      <- (1 - decay) (W[i] + u)                      u: the optimiser's step for
-    B[i]      <- (1 - decay) (B[i] + u)                         dW[i] = h[i-1]^T delta[i] / N
+    W[i]      <- (1 - leak) (W[i] + u)                      u: the optimiser's step for
+    B[i]      <- (1 - leak) (B[i] + u)                         dW[i] = h[i-1]^T delta[i] / N
 
 Both ends of a connection see h[i-1] and delta[i], so both can make the same step.  Then W[i] - B[i]
-shrinks by (1 - decay) each time, and feedback alignment becomes backprop.
+shrinks by (1 - leak) each time, and feedback alignment becomes backprop.
 """
 from minicredit.keys import FEEDBACK
 from minicredit.network import descend, forward
@@ -21,7 +21,7 @@ class KolenPollack:
     net : Network
     eta : float
         Learning rate of W and b, and of B.
-    decay : float
+    leak : float
         Share of W[i] and B[i], i >= 2, that leaks away at every step; it falls with the learning
         rate, or it would outlive learning.
     optimizer : str
@@ -36,8 +36,8 @@ class KolenPollack:
     needs = "the same increment at both ends of a connection, and a leak"
     cannot = "do without the leak, which also pulls on what was learned"
 
-    def __init__(self, net, eta=1e-3, decay=1e-4, optimizer="adam", seed=0):
-        self.net, self.decay, self.optimizer = net, decay, make(optimizer, eta, net.ops)
+    def __init__(self, net, eta=1e-3, leak=1e-4, optimizer="adam", seed=0):
+        self.net, self.leak, self.optimizer = net, leak, make(optimizer, eta, net.ops)
         self.B = [None, None] + [net.layers[i].random_weights((seed, FEEDBACK, i, 0))
                                  for i in range(2, net.L + 1)]
         self.passes, self.optimizers = [self.step], [self.optimizer]
@@ -67,6 +67,6 @@ class KolenPollack:
         descend_all(optimizer, self.arrays, self.feedback_gradient(h, told.delta))
         descend(net, h, told.delta, optimizer)
         for i in range(2, net.L + 1):
-            net.ops.leak(net.layers[i].W, self.decay * optimizer.scale)
-            net.ops.leak(self.B[i], self.decay * optimizer.scale)
+            net.ops.leak(net.layers[i].W, self.leak * optimizer.scale)
+            net.ops.leak(self.B[i], self.leak * optimizer.scale)
         return told.loss

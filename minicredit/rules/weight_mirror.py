@@ -7,10 +7,10 @@ and B[i] watches what layer i does with noise, with no error in sight:
 
     s ~ N(0, sigma^2)   in the place of h[i-1]
     r = f_i(s) - f_i(0)
-    dB[i]      = decay B[i] - s^T r / (N sigma^2)
+    dB[i]      = leak B[i] - s^T r / (N sigma^2)
 
 The mean of s^T r / sigma^2 is W[i] times the mean slope, so B[i] turns towards W[i] and, with
-decay 1, grows to its length.
+leak 1, grows to its length.
 """
 from minicredit.keys import FEEDBACK, MIRROR
 from minicredit.network import descend, forward
@@ -28,7 +28,7 @@ class WeightMirror:
         Learning rate of W and b.
     eta_mirror : float
         Rate of the plain step of B; its reciprocal is the number of batches B looks back.
-    decay : float
+    leak : float
         Leak of B.
     sigma : float
         Standard deviation of the noise, in units of h: small enough that f is nearly linear.
@@ -44,9 +44,9 @@ class WeightMirror:
     needs = "a phase without input or error, in which a layer hears noise"
     cannot = "follow when weights change faster than noise reveals them (Kunin et al. 2020)"
 
-    def __init__(self, net, eta=1e-3, eta_mirror=0.02, decay=1.0, sigma=0.2, optimizer="adam",
+    def __init__(self, net, eta=1e-3, eta_mirror=0.02, leak=1.0, sigma=0.2, optimizer="adam",
                  seed=0):
-        self.net, self.seed, self.t, self.decay, self.sigma = net, seed, 0, decay, sigma
+        self.net, self.seed, self.t, self.leak, self.sigma = net, seed, 0, leak, sigma
         self.optimizer = make(optimizer, eta, net.ops)
         self.optimizer_mirror = make("sgd", eta_mirror, net.ops)
         self.B = [None, None] + [net.layers[i].random_weights((seed, FEEDBACK, i, 0))
@@ -73,7 +73,7 @@ class WeightMirror:
             s = self.sigma * noise
             r = net.layers[i].forward(s) - net.layers[i].forward(0 * s)
             seen = net.layers[i].gradient(s, r)["W"]                # s^T r / N
-            gradient[f"B[{i}]"] = self.decay * self.B[i] - seen / self.sigma**2
+            gradient[f"B[{i}]"] = self.leak * self.B[i] - seen / self.sigma**2
         return gradient
 
     def step(self, x, y):
