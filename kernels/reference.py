@@ -13,9 +13,9 @@ except the optimisers at the end, which change their first argument and their st
 """
 import numpy as np
 
-PHILOX_M = 0xD2511F53, 0xCD9E8D57           # multipliers of philox4x32 (Salmon et al. 2011, table 2)
+PHILOX_M = 0xD2511F53, 0xCD9E8D57           # multipliers of philox4x32 (Salmon et al. 2011)
 PHILOX_W = 0x9E3779B9, 0xBB67AE85           # what the key grows by each round
-CHUNK = 4096                                # philox blocks at once: the work stays in a core's cache
+CHUNK = 4096                                # philox blocks at once: they stay in a core's cache
 
 
 # Activations --------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def squared_error(a, y):
 # Randomness: a pure function of (seed, stream, layer, step) ---------------------------------------
 
 def philox(n, key):
-    """The first n integers of the random sequence named by `key` (philox4x32-10, Salmon et al. 2011).
+    """The first n integers of the sequence named by `key` (philox4x32-10, Salmon et al. 2011).
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def manhattan(w, g, eta):
 
 
 def rmsprop(w, g, v, eta, rho, eps):
-    """v = rho v + (1 - rho) g^2, w -= eta g / (sqrt(v) + eps), in place (Tieleman & Hinton 2012)."""
+    """v = rho v + (1 - rho) g^2, w -= eta g / (sqrt(v) + eps), in place (Tieleman & Hinton)."""
     v *= rho
     v += (1 - rho) * g * g
     w -= eta * g / (np.sqrt(v) + eps)
@@ -316,7 +316,7 @@ def rmsprop_centred(w, g, m, v, u, eta, rho, mu, eps):
 def adam(w, g, m, v, t, eta, beta1, beta2, eps):
     """w -= eta m' / (sqrt(v') + eps), in place (Kingma & Ba 2015, Algorithm 1).
 
-    m and v are the running means of g and g^2; m' and v' undo their start at 0 at step t = 1, 2, ...
+    m and v are the running means of g and g^2; m' and v' undo their start at 0; t = 1, 2, ...
     """
     m *= beta1
     m += (1 - beta1) * g

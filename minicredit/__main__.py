@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Raise instead of printing the usage and leaving."""
-        raise UserError(f"{self.prog}: {message}")
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 def positive(text):
@@ -166,7 +166,7 @@ def work(args, command):
     data = load_data(config)
     compare.check(config, data)
     for name in config["rules"]:
-        compare.build(name, config, data, seed=0)           # refuses what cannot be, before --out
+        compare.build(name, config, data.K, seed=0)         # refuses what cannot be, before --out
     folder = folder_for(args.out)
     results = {"config": config, "versions": compare.versions(), "runs": []}
     interrupted = False
@@ -192,10 +192,9 @@ def work(args, command):
 
 def print_summary(rows):
     """The table at the end: one row a rule, best first."""
-    from rich.console import Console
     from rich.table import Table
 
-    from minicredit.screen import degrees
+    from minicredit.screen import console, degrees
     table = Table(title="test error at the epoch with the lowest validation error")
     table.add_column("rule")
     for column in ("test error", "training error", "best epoch", "angle to backprop", "seconds",
@@ -209,18 +208,20 @@ def print_summary(rows):
         table.add_row(row["rule"], f"{row['test_error']:.2f}{sd} %", f"{row['train_error']:.2f} %",
                       str(row["best_epoch"]), degrees(row["angle_to_backprop"]),
                       f"{row['seconds']:.1f}", f"{row['peak_memory_bytes'] / 2**20:.1f} MiB")
-    Console().print(table)
+    console().print(table)
 
 
 def show_rules(_):
     """`rules`."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from minicredit.screen import console
     table = Table("name", "paper", "idea", "needs", "cannot", show_lines=True)
     for name, rule in RULES.items():
-        table.add_row(f"[bold]{name}[/]\n{rule.title}", rule.paper, rule.idea, rule.needs,
-                      rule.cannot)
-    Console().print(table)
+        table.add_row(f"[bold]{name}[/]\n{rule.title}", *map(escape, (
+            rule.paper, rule.idea, rule.needs, rule.cannot)))
+    console().print(table)
     return 0
 
 
@@ -237,15 +238,16 @@ def show_data(args):
     if args.what == "get":
         print(data.get(args.name))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from minicredit.screen import console
     table = Table("name", "images", "shape", "classes", "on this machine", "download", "terms")
     for row in data.table():
         table.add_row(row["name"], " + ".join(f"{n:,}" for n in row["images"]),
                       " x ".join(map(str, row["shape"])), str(len(row["classes"])),
                       str(row["found"] or f"no: minicredit data get {row['name']}"),
                       f"{row['size_bytes'] / 1e6:.1f} MB", row["terms"])
-    Console().print(table)
+    console().print(table)
     return 0
 
 

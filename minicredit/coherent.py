@@ -20,7 +20,8 @@ from minicredit.layers import Dense
 from minicredit.layers.coherent import Coherent
 from minicredit.network import LOSSES
 
-PIXELS, HE = 0.5, 2**0.5            # sd of W[1] times sqrt(n_0): see `create`
+# Deviation of W[1] times sqrt(n_0), for pixels in [0, 1] and for standardised pixels or inputs.
+PIXELS, STANDARDISED, HE = 1.5, 0.5, 2**0.5
 
 
 class CoherentNetwork:
@@ -90,14 +91,15 @@ def create(sizes, f=None, backend="numpy", dtype="float32", init=None, loss="cro
         How the weights above the first layer start: sign_k |N|, or He's N(0, 2 / n_in), from which
         Kickback fails.
     first_scale : float
-        W[1] is N(0, first_scale^2 / n_0): 0.5 for pixels (ours), sqrt(2) for standardised inputs
-        (He et al. 2015).
+        W[1] is N(0, first_scale^2 / n_0).  1.5 for pixels in [0, 1] and 0.5 for standardised ones,
+        which gives activities alike (ours); sqrt(2) for standardised inputs (He et al. 2015).
     scale : float
         Mean |w| times n_in above the first layer; 2 keeps the size of h at any depth (ours).
     shared : bool
-        Layer 1 is one ordinary rectifier layer of n_1 units, all of them common to the K networks
-        above it.  Its unit j hears sum_c beta_c sum_k w_jk s_k.  What is lost is the guarantee:
-        each term has the right sign, but beta_c has both signs, so the sum can have the wrong one.
+        Layer 1 is one ordinary rectifier layer of n_1 units, all of them the input of the K networks
+        above it, whose first weights W[2] are then the free ones (He).  Its unit j hears
+        sum_c beta_c sum_k w_jk s_k.  What is lost is the guarantee, for this layer: neither w_jk
+        nor beta_c keeps one sign, so the sum over a unit's paths can.  The layers above keep it.
 
     Raises
     ------
@@ -109,24 +111,24 @@ def create(sizes, f=None, backend="numpy", dtype="float32", init=None, loss="cro
                                ("loss", loss, LOSSES), ("signs", signs, ("coherent", "random"))):
         if value not in known:
             raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
-    ops, L, above = load(backend), len(sizes) - 1, 1
-    layers = []
-    if shared:
-        layers, above = [trunk(sizes, ops, dtype, seed, first_scale)], 2
+    ops, L = load(backend), len(sizes) - 1
+    layers = [trunk(sizes, ops, dtype, seed, first_scale)] if shared else []
+    free = 1 + shared                               # the layer that reads the K networks' input
     kind, size = ("coherent", scale) if signs == "coherent" else ("free", HE)
-    for i in range(above, L + 1):
-        start = ("free", first_scale) if i == 1 else (kind, size)
+    for i in range(free, L + 1):
+        start = (kind, size) if i > free else ("free", HE if shared else first_scale)
         layers.append(Coherent(K, sizes[i - 1], sizes[i], ops, dtype, (seed, WEIGHTS, i, 0),
-                               *start, common=i == above))
+                               *start, common=i == free))
     return CoherentNetwork(layers, ops, loss)
 
 
 def each(sizes, classes, loss, shared):
     """The layers of one network, and K; see `create`."""
-    whole = [isinstance(n, (int, np.integer)) and n > 0 for n in (*sizes, classes or 1)]
+    whole = [isinstance(n, (int, np.integer)) and n > 0 for n in sizes]
     if len(sizes) < 2 + shared or not all(whole):
-        raise UserError(f"sizes: wanted {2 + shared} or more positive integers, and classes one or "
-                        f"none; got {sizes} and {classes}")
+        raise UserError(f"sizes: wanted {2 + shared} or more positive integers; got {sizes}")
+    if classes is not None and not (isinstance(classes, (int, np.integer)) and classes > 0):
+        raise UserError(f"classes: wanted a positive integer or None; got {classes!r}")
     if classes is None and loss == "cross-entropy":
         K = sizes[-1]
         hidden = [max(2, -(-n // K)) for n in sizes[1:-1]]
@@ -154,15 +156,20 @@ def trunk(sizes, ops, dtype, seed, scale):
 
 # Keeping a network coherent -----------------------------------------------------------------------
 
+def coherent_layers(net):
+    """Those above the input of the K networks: the weights from it are free."""
+    return [layer for layer in net.layers[2:] if not layer.common]
+
+
 def clip(net):
-    """W[i] = sign max(0, sign W[i]) above the first layer, in place."""
-    for layer in net.layers[2:]:
+    """W[i] = sign max(0, sign W[i]) in `coherent_layers`, in place."""
+    for layer in coherent_layers(net):
         layer.W[...] = layer.sign * np.maximum(layer.sign * layer.W, 0)
 
 
 def reflect(net):
-    """W[i] = sign |W[i]| above the first layer, in place."""
-    for layer in net.layers[2:]:
+    """W[i] = sign |W[i]| in `coherent_layers`, in place."""
+    for layer in coherent_layers(net):
         layer.W[...] = layer.sign * np.abs(layer.W)
 
 
@@ -203,9 +210,10 @@ def path_sums(net, h):
 
 
 def coherent_share(net):
-    """The share of weights above the first layer with sign_k w_jk >= 0."""
-    right = [layer.sign * layer.W >= 0 for layer in net.layers[2:]]
-    return sum(int(W.sum()) for W in right) / max(1, sum(W.size for W in right))
+    """The share of weights with sign_k w_jk >= 0 in `coherent_layers`."""
+    right = [layer.sign * layer.W >= 0 for layer in coherent_layers(net)]
+    total = sum(W.size for W in right)
+    return sum(int(W.sum()) for W in right) / total if total else 1.0
 
 
 def opposite_signs(net, h, y=None):

@@ -6,16 +6,17 @@ with the lowest validation error.
 """
 import platform
 import sys
-import tracemalloc
 from time import perf_counter
 
 import numpy as np
 
 from minicredit import __version__
 from minicredit.errors import UserError
+from minicredit.memory import peaks
 from minicredit.network import create
 from minicredit.presets import sizes_of
 from minicredit.rules import RULES
+from minicredit.settings import network_options
 from minicredit.training import Diverged, epochs
 
 PROBE_STEPS = 5             # steps that are timed beforehand, to tell how long the whole will take
@@ -38,48 +39,40 @@ def check(config, data):
                         f"in {config['net']}")
 
 
-def build(name, config, data, seed):
+def build(name, config, K, seed):
     """A fresh network and the rule that will train it.
 
     A rule that needs a network of its own kind builds it from the same sizes (`create` of its
     class); all others get the same network, weight for weight.
     """
     rule, sizes = RULES[name], sizes_of(config["net"])
-    common = {"backend": config["backend"], "dtype": config["dtype"], "seed": seed}
+    given, common = dict(config["rules"][name]), {key: config[key] for key in ("backend", "dtype")}
     if hasattr(rule, "create"):
-        classes = None if sizes[-1] == data.K else data.K
-        net = rule.create(sizes, classes=classes, **common)
+        own = {option.name: given.pop(option.name) for option in network_options(rule)}
+        classes = None if sizes[-1] == K else K
+        net = rule.create(sizes, classes=classes, seed=seed, **common, **own)
     else:
-        net = create(sizes, f=config["activation"], init=config["init"], **common)
-    return rule(net, seed=seed, **config["rules"][name])
+        net = create(sizes, f=config["activation"], init=config["init"], seed=seed, **common)
+    return rule(net, seed=seed, **given)
 
 
-def probe(name, config, data):
-    """What a rule costs, tried on a network that is thrown away.
-
-    Returns
-    -------
-    seconds : float
-        Of one epoch, estimated from a few steps.
-    peak : int
-        Bytes alive at once at the worst moment of building the rule and of its first steps:
-        weights, optimiser state, activities, temporaries; the images are not among them.
-    """
-    n = len(data.train.y)
-    tracemalloc.start()
-    try:
-        rule = build(name, config, data, seed=0)
-        x, y = (rule.net.ops.asarray(array[:config["batch"]]) for array in data.train)
-        for learn in rule.passes:
-            learn(x, y)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+def first_steps(name, config, K, x, y, n):
+    """Build a rule and take its first n steps of each pass; the seconds that the steps took."""
+    rule = build(name, config, K, seed=0)
+    x, y = rule.net.ops.asarray(x), rule.net.ops.asarray(y)
     start = perf_counter()
     for learn in rule.passes:
-        for _ in range(PROBE_STEPS):
+        for _ in range(n):
             learn(x, y)
-    return (perf_counter() - start) / PROBE_STEPS * -(-n // config["batch"]), peak
+    return perf_counter() - start
+
+
+def expected(config, data):
+    """How long one run of each rule will take, from a few steps that are thrown away; seconds."""
+    x, y = data.train.x[:config["batch"]], data.train.y[:config["batch"]]
+    steps = config["epochs"] * -(-len(data.train.y) // config["batch"])
+    return {name: steps * first_steps(name, config, data.K, x, y, PROBE_STEPS) / PROBE_STEPS
+            for name in config["rules"]}
 
 
 def runs(config, data, screen):
@@ -95,19 +88,19 @@ def runs(config, data, screen):
     ------
     dict, one a run, as `results.json` holds it
     """
-    cost = {name: probe(name, config, data) for name in config["rules"]}
-    screen.expect({name: config["epochs"] * seconds for name, (seconds, _) in cost.items()})
+    screen.expect(expected(config, data))
+    memory = peaks(config, data.train.x.shape[1], data.K)
     for seed in range(config["seeds"]):
         for name in config["rules"]:
-            yield run(name, config, data, seed, screen, cost[name][1])
+            yield {**run(name, config, data, seed, screen), "peak_memory_bytes": memory[name]}
 
 
-def run(name, config, data, seed, screen, peak):
+def run(name, config, data, seed, screen):
     """Train one rule with one seed; a dict as `results.json` holds it."""
     record = {"rule": name, "seed": seed, "epochs": []}
     screen.begin(name, seed)
     try:
-        rule = build(name, config, data, seed)
+        rule = build(name, config, data.K, seed)
         for epoch in epochs(rule, data, config["epochs"], config["batch"], config["decay"], seed,
                             screen.tell):
             record["epochs"].append(epoch)
@@ -119,7 +112,6 @@ def run(name, config, data, seed, screen, peak):
         record.update(best_epoch=best["epoch"], test_error=best["test_error"],
                       train_error=best["train_error"], validation_error=best["validation_error"],
                       seconds=sum(e["seconds"] for e in record["epochs"]))
-    record["peak_memory_bytes"] = peak
     screen.end(record)
     return record
 

@@ -4,12 +4,12 @@ import os
 import platform
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_info
 
 from minicredit import __version__, data
 from minicredit.kernels import BACKENDS, BackendError, load
+from minicredit.screen import console
 
 
 def backend(name):
@@ -17,7 +17,7 @@ def backend(name):
     try:
         load(name)
     except BackendError as error:
-        return f"no: {error}"
+        return f"no: {error}".replace(f"backend {name!r} cannot be loaded: ", "")
     return "loads"
 
 
@@ -62,4 +62,4 @@ def show():
     for row in data.table():
         found = row["found"] or f"no: minicredit data get {row['name']}"
         table.add_row(f"data {row['name']}", str(found))
-    Console().print(table)
+    console().print(table)

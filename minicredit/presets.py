@@ -11,6 +11,7 @@ from minicredit.errors import UserError
 PRESETS = {"mnist-fc": "784-5x256-10", "cifar-fc": "3072-3x1024-10", "lee": "784-7x240-10"}
 DEFAULT_NET = {"digits": "64-64-64-10", "mnist": "784-256-256-10",
                "fashion-mnist": "784-256-256-10", "cifar10": "cifar-fc"}
+MOST_WEIGHTS = 10**9            # 4 GB in float32, before any optimiser state
 
 
 def sizes_of(text):
@@ -30,4 +31,7 @@ def sizes_of(text):
         sizes += [int(match[2])] * int(match[1] or 1)
     if len(sizes) < 2:
         raise UserError(f"--net: wanted at least two sizes, inputs and outputs; got {text!r}")
+    weights = sum(n * m for n, m in zip(sizes, sizes[1:]))
+    if weights > MOST_WEIGHTS:
+        raise UserError(f"--net: wanted at most {MOST_WEIGHTS:,} weights; {text} has {weights:,}")
     return tuple(sizes)

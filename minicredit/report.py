@@ -279,6 +279,8 @@ def pick_styles(rules, dark):
 
 def draw_learning(axes, done, styles):
     """Validation error against epoch: mean, band over the seeds, a mark where each was chosen."""
+    from matplotlib.ticker import MaxNLocator
+
     heading(axes, "Validation error while learning",
             "mean and range of the seeds; mark: epoch chosen")
     ends, values = {}, []
@@ -298,7 +300,7 @@ def draw_learning(axes, done, styles):
     axes.margins(x=0.01)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation error (%)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     error_scale(axes.yaxis, axes.set_yscale, values)
     label_ends(axes, ends, styles)
 
@@ -380,6 +382,7 @@ def label_ends(axes, ends, styles):
     """Name every line at its end, moved apart where names would overlap, tied by a thin leader."""
     if not ends:
         return
+    axes.autoscale_view()                                   # or the ends are not yet where they go
     area = axes.get_position()
     inch = 1 / (area.width * axes.figure.get_figwidth())                # in widths of the axes
     height = area.height * axes.figure.get_figheight() * 72             # in points
@@ -449,7 +452,7 @@ def lead(config, rows, about):
     said = {key: escape(shown(value)) for key, value in config.items()}
     network = [f"a network of sizes {said['net']}"] if "net" in said else ["a network"]
     network += [f"with {said['activation']} units"] if "activation" in said else []
-    network += [f"for {said['epochs']} epochs"] if "epochs" in said else []
+    network += [f"for {said['epochs']} epoch{'s' * (config['epochs'] != 1)}"] if "epochs" in said else []
     network += [f"in batches of {said['batch']}"] if "batch" in said else []
     network += [f"from {said['seeds']} seeds"] if config.get("seeds", 1) != 1 else []
     order = ", from the lowest test error to the highest" if len(names) > 1 else ""
@@ -473,9 +476,10 @@ def table_row(row, runs, about):
     failures = [f"<span class='failed'>seed {escape(str(run.get('seed', '?')))} failed: "
                 f"{escape(str(run.get('failed') or 'no test error'))}</span>"
                 for run in runs if run["rule"] == rule and not finished(run)]
-    name = [f"<span class='name'>{escape(title(rule, about))}</span>"]
-    name += [f"<code>{escape(rule)}</code>"] if title(rule, about) != rule else []
-    name += [f"<span class='idea'>{escape(known['idea'])}</span>"] if known.get("idea") else []
+    named, idea = title(rule, about), known.get("idea", "")
+    name = [f"<span class='name'>{escape(named if named == rule else capital(named))}</span>"]
+    name += [f"<code>{escape(rule)}</code>"] if named != rule else []
+    name += [f"<span class='idea'>{escape(capital(idea))}</span>"] if idea else []
     name += [f"<span class='paper'>{escape(known['paper'])}</span>"] if known.get("paper") else []
     cells = [
         ("test error, %", f"<b>{number(row['test_error'], 2)}</b>{spread}"
@@ -507,6 +511,11 @@ def pairs(values):
 def title(rule, about):
     """The rule's full name where it is known."""
     return about.get(rule, {}).get("title") or rule
+
+
+def capital(text):
+    """`text` as the beginning of a line; `str.capitalize` would make DTP Dtp."""
+    return text[:1].upper() + text[1:]
 
 
 def shown(value):

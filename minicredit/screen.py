@@ -159,6 +159,12 @@ def screen(config, quiet):
     return Live(config) if Console().is_terminal else Lines(config)
 
 
+def console():
+    """Where tables are printed; wide enough where the output is not a terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=140)
+
+
 def clock(seconds):
     """65 -> "1:05"; 0 -> "done"."""
     if seconds <= 0:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from minicredit.errors import UserError
 from minicredit.rules import RULES
 
-NOT_OPTIONS = ("self", "net", "seed")
+NOT_OPTIONS = ("self", "net", "seed", "sizes", "f", "init", "backend", "dtype", "loss", "classes")
 
 
 class Option(NamedTuple):
@@ -22,19 +22,32 @@ class Option(NamedTuple):
 
 
 def options(rule):
-    """The hyperparameters of a rule class, in the order of its constructor; list of `Option`."""
-    text = described(rule)
+    """The hyperparameters of a rule class; list of `Option`.
+
+    First those of its constructor, then those of the network that it builds for itself, if it does.
+    """
+    return options_of(rule.__init__, rule.__mro__[-2::-1]) + network_options(rule)
+
+
+def network_options(rule):
+    """The options of the network that a rule builds for itself (`create` of its class)."""
+    return options_of(rule.create, [rule.create]) if hasattr(rule, "create") else []
+
+
+def options_of(function, documented):
+    """The options that a function takes, explained in the docstrings of `documented`, last first."""
+    text = described(documented)
     return [Option(name, parameter.default, text.get(name, ""))
-            for name, parameter in signature(rule.__init__).parameters.items()
+            for name, parameter in signature(function).parameters.items()
             if name not in NOT_OPTIONS]
 
 
-def described(rule):
-    """What the docstrings of a rule class and its bases say of each parameter; dict of str."""
+def described(documented):
+    """What docstrings say of each parameter, the later ones above the earlier; dict of str."""
     text = {}
-    for base in rule.__mro__[-2::-1]:               # the class itself last: its word counts
+    for one in documented:
         name = None
-        for line in cleandoc(base.__doc__ or "").splitlines():
+        for line in cleandoc(one.__doc__ or "").splitlines():
             heading = re.fullmatch(r"([\w, ]+) : (.*)", line)
             if heading:
                 names = heading[1].split(", ")
@@ -61,11 +74,16 @@ def parse(option, value):
         if value.lower() not in ("true", "false"):
             raise UserError(f"{option.name}: wanted true or false; got {value!r}")
         return value.lower() == "true"
+    if kind is str:
+        return value
     try:
-        return kind(value)
+        number = kind(value)
     except ValueError:
+        number = -1
+    if not 0 <= number < float("inf"):              # no hyperparameter of ours is ever negative
         wanted = {int: "a whole number", float: "a number"}[kind]
-        raise UserError(f"{option.name}: wanted {wanted}; got {value!r}") from None
+        raise UserError(f"{option.name}: wanted {wanted}, 0 or more; got {value!r}")
+    return number
 
 
 def hyperparameters(name, given):

@@ -3,7 +3,7 @@
     good        the file                            missing     404
     cut         half of it, then hangs up           corrupt     all of it, one bit wrong
     stall       the headers, then nothing           trickle     a byte now and then, for ever
-    headers     header lines now and then, for ever endless     more and more
+    head        a header a byte now and then        endless     more and more
     packed      the file, labelled Content-Encoding: gzip
     moved       a redirect to good
 """
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PAUSE = 0.1         # seconds between two bytes; less than any time limit a test sets
+OVER = 15           # seconds after which even a stalling server hangs up: a test fails, not hangs
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
             self.wfile.write(data[k:k + 1])
 
-    def headers(self, data, file):
+    def head(self, data, file):
         self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Slow: ")
         while not self.server.over.wait(PAUSE):
             self.wfile.write(b"x")
@@ -91,9 +92,12 @@ def serving(files):
     server.at = f"http://127.0.0.1:{server.server_port}/{{}}/".format
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
+    over = threading.Timer(OVER, server.over.set)
+    over.start()
     try:
         yield server
     finally:
+        over.cancel()
         server.over.set()
         server.shutdown()
         server.server_close()

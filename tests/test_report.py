@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from minicredit import report
@@ -149,22 +150,225 @@ def test_the_page_names_every_rule_with_its_numbers(written):
 
 
 def test_foreign_words_are_shown_and_never_obeyed(tmp_path):
-    evil = "<script>alert('\"$style ${rows} &amp; $\\frac{' onload=x '"
+    evil = "<img src=x onerror=alert(1)>'\" onload=x $style ${rows} &amp; </script> </pre>"
     results = sample(("bp", evil), seeds=2, epochs=3)
     results["config"].update({"data": evil, "command": evil, "net": evil, evil: evil})
     results["config"]["rules"][evil] = {evil: evil}
     results["versions"][evil] = evil
-    results["runs"][-1] = {"rule": evil, "seed": evil, "failed": evil}
-    about = {evil: {"title": evil, "paper": evil, "idea": evil}, "bp": {"title": evil}}
+    results["runs"][-1] = {"rule": evil, "seed": 1, "failed": evil}
+    about = {evil: {"title": evil + "!", "paper": evil, "idea": evil}, "bp": {"title": evil}}
 
     report.write(results, tmp_path, about)
     page = Page((tmp_path / "report.html").read_text("utf-8"))
 
-    plain = Page(report.page(sample(("bp", "fa"), 2, epochs=3), dict.fromkeys(FIGURES, b""), {}))
-    extra = {"code", "span"}                # what the rows of `about` and of failures are made of
-    assert ([tag for tag in page.tags if tag not in extra]
-            == [tag for tag in plain.tags if tag not in extra] + ["tr", "th", "td"] * 0
-            or page.tags.count("script") == 1)
-    assert page.tags.count("script") == 1
+    assert [page.tags.count(tag) for tag in ("img", "script", "style", "pre")] == [1, 1, 1, 1]
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
-    assert page.text.count(evil) >= 10
+    assert page.text.count(evil) >= 12
+
+
+# ---- the numbers
+
+
+def test_a_number_that_is_not_finite_is_null_and_the_file_is_strict_json(tmp_path, undrawn):
+    results = sample(("bp",), seeds=1, epochs=2)
+    results["config"]["rules"] = {"bp": {"eta": math.inf}}
+    results["runs"][0]["epochs"][0]["train_loss"] = math.nan
+    results["runs"][0]["epochs"][0]["angle_to_backprop"] = np.array([1.5, np.nan, -np.inf])
+    report.write(results, tmp_path)
+    read = strict(tmp_path / "results.json")
+    assert read["runs"][0]["epochs"][0]["train_loss"] is None
+    assert read["runs"][0]["epochs"][0]["angle_to_backprop"] == [1.5, None, None]
+    assert read["config"]["rules"]["bp"]["eta"] is None
+
+
+def test_finite_numbers_are_kept_to_the_last_bit(tmp_path, undrawn):
+    results = sample(("bp", "dtp"), seeds=2, epochs=3)
+    report.write(results, tmp_path)
+    assert strict(tmp_path / "results.json") == results
+
+
+def test_runs_are_written_rule_by_rule_and_seed_by_seed(tmp_path, undrawn):
+    results = sample(("dtp", "bp"), seeds=3, epochs=1)
+    results["runs"] = [results["runs"][n] for n in (4, 2, 0, 5, 1, 3)]
+    report.write(results, tmp_path)
+    order = [(run["rule"], run["seed"]) for run in strict(tmp_path / "results.json")["runs"]]
+    assert order == [(rule, seed) for rule in ("dtp", "bp") for seed in (0, 1, 2)]
+
+
+def test_the_summary_is_the_mean_and_sample_deviation_over_seeds():
+    results = sample(("bp",), seeds=3, epochs=4)
+    for run, test, epoch in zip(results["runs"], (1.0, 2.0, 6.0), (4, 1, 3)):
+        run.update({"test_error": test, "train_error": test / 2, "seconds": 10 * test,
+                    "best_epoch": epoch, "peak_memory_bytes": int(test)})
+    row = row_of("bp", results)
+    assert row["seeds"] == 3 and row["failed"] == 0
+    assert row["test_error"] == 3 and row["test_error_sd"] == pytest.approx(math.sqrt(7))
+    assert row["train_error"] == 1.5 and row["seconds"] == 30 and row["peak_memory_bytes"] == 6
+    assert row["best_epoch"] == 3 and row["best_epochs"] == [1, 3, 4]
+
+
+def test_the_epoch_of_the_summary_is_one_that_was_chosen():
+    results = sample(("bp",), seeds=2, epochs=4)
+    results["runs"][0]["best_epoch"], results["runs"][1]["best_epoch"] = 4, 1
+    assert row_of("bp", results)["best_epoch"] in (1, 4)
+
+
+def test_one_seed_has_no_deviation(tmp_path, undrawn):
+    results = sample(("bp",), seeds=1, epochs=2)
+    assert row_of("bp", results)["test_error_sd"] is None
+    report.write(results, tmp_path)
+    cells = Page((tmp_path / "report.html").read_text("utf-8")).text.split("How to read")[0]
+    assert "± 0" not in cells and "nan" not in cells and "n = 1" in cells
+
+
+def test_the_lowest_test_error_comes_first_and_no_result_last():
+    results = sample(("tp", "gone", "bp"), seeds=2, epochs=2)
+    for run in results["runs"]:
+        run["test_error"] = {"tp": 8.0, "bp": 0.0, "gone": math.nan}[run["rule"]]
+    assert [row["rule"] for row in report.summary(results)] == ["bp", "tp", "gone"]
+
+
+def test_angles_are_those_of_each_seeds_chosen_epoch_without_the_undefined():
+    results = sample(("bp",), seeds=3, epochs=2)
+    for run, epoch, told in zip(results["runs"], (1, 2, 2), ([10, None], [30, None], [50, 80, 5])):
+        for row in run["epochs"]:
+            row["angle_to_backprop"] = told if row["epoch"] == epoch else [170, 170, 170, 170]
+        run["best_epoch"] = epoch
+    assert row_of("bp", results)["angle_to_backprop"] == [30, 80, 5]
+    results["runs"] = results["runs"][:2]
+    assert row_of("bp", results)["angle_to_backprop"] == [20, None]
+
+
+def test_a_failed_run_is_shown_and_is_in_no_average(tmp_path):
+    results = sample(("bp", "dtp"), seeds=3, epochs=3)
+    alone = sample(("bp", "dtp"), seeds=2, epochs=3)
+    results["runs"][2] = {"rule": "bp", "seed": 2, "failed": "loss became nan in epoch 2",
+                          "test_error": 90.0, "epochs": results["runs"][2]["epochs"]}
+    row = row_of("bp", results)
+    assert row.pop("failed") == 1
+    assert row == {k: v for k, v in row_of("bp", alone).items() if k != "failed"}
+    report.write(results, tmp_path)
+    assert "seed 2 failed: loss became nan" in Page((tmp_path / "report.html").read_text()).text
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("runs", [[], [{"rule": "tp", "seed": 0, "failed": "diverged"}]])
+def test_a_comparison_without_a_result_is_still_drawn_and_told(runs, tmp_path):
+    report.write({"config": {}, "versions": {}, "runs": runs}, tmp_path)
+    assert blots(tmp_path / "figure.png") > 1000
+    assert Page((tmp_path / "report.html").read_text()).text.count("diverged") == len(runs)
+
+
+def test_a_mean_curve_is_over_the_seeds_still_going():
+    def run(*errors):
+        return {"epochs": [{"epoch": t, "validation_error": e} for t, e in enumerate(errors, 1)]}
+    curve = report.curve([run(8.0, 4.0, 3.0), run(6.0, None), run(7.0)])
+    assert curve == [(1, 7.0, 6.0, 8.0), (2, 4.0, 4.0, 4.0), (3, 3.0, 3.0, 3.0)]
+
+
+# ---- the figure
+
+
+def blots(file):
+    """How many pixels of a picture differ from its corner."""
+    pixels = imread(file)[..., :3]
+    return int((abs(pixels - pixels[0, 0]).max(axis=2) > 0.1).sum())
+
+
+@pytest.mark.parametrize("look", [{}, {"dark": True}, {"narrow": True}])
+def test_the_figure_shows_every_rule_in_its_colour_in_every_panel(look):
+    rules = ["bp", "fa", "dtp", "kickback", r"$\x$"]        # the last is no formula, but a name
+    pixels = imread(io.BytesIO(report.draw(sample(rules, seeds=2, epochs=6), **look)))[..., :3]
+    layout = report.NARROW if look.get("narrow") else report.WIDE
+    dpi, (width, height) = layout["dpi"], layout["size"]
+    assert pixels.shape[:2] == (height * dpi, width * dpi)
+    for name in ("learning", "direction", "test"):
+        left, bottom, w, h = layout[name]
+        top = height - bottom - h
+        panel = pixels[round(top * dpi):round((top + h) * dpi) - 3,         # without the axis
+                       round(left * dpi) + 3:round((left + w) * dpi)]
+        for colour, *_ in report.pick_styles(rules, look.get("dark", False)).values():
+            assert (abs(panel - to_rgb(colour)).max(axis=2) < 0.02).sum() > 20
+
+
+def test_the_figure_file_is_a_picture_and_not_blank(written):
+    assert (written / "figure.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert blots(written / "figure.png") > 10_000
+
+
+def test_seeds_and_rules_of_unequal_length_and_depth_are_drawn():
+    results = sample(("bp", "kickback"), seeds=3, epochs=6)
+    del results["runs"][0]["epochs"][3:], results["runs"][4]["epochs"][1:]
+    results["runs"][1]["epochs"][2]["angle_to_backprop"] = [None, 135.0]
+    results["runs"][2]["epochs"][5].pop("angle_to_backprop")
+    assert blots(io.BytesIO(report.draw(results))) > 5000
+
+
+def test_every_known_rule_has_its_own_colour_and_mark():
+    styles = report.pick_styles(list(report.STYLES), dark=False)
+    assert set(styles) == set(SHAPES)
+    assert len({colour for colour, _, _ in styles.values()}) == len(styles)
+    assert len({marker for _, _, marker in styles.values()}) == len(styles)
+
+
+def test_names_keep_their_distance_and_move_no_further_than_they_must():
+    assert report.apart([0.1, 0.5, 0.9], 0.2) == pytest.approx([0.1, 0.5, 0.9])
+    assert report.apart([0.5, 0.5], 0.2) == pytest.approx([0.4, 0.6])
+    crowded = report.apart([0.0, 0.0, 0.01, 0.99], 0.1)
+    assert crowded == pytest.approx([0.0, 0.1, 0.2, 0.99])
+
+
+def test_a_name_is_tied_to_the_end_of_its_line():
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot([1, 2], [40, 45])
+    report.label_ends(axes, {"fa": (2, 45)}, report.pick_styles(["fa"], dark=False))
+    figure.draw_without_rendering()
+    start = axes.transAxes.transform(axes.lines[1].get_xydata()[0])
+    assert start == pytest.approx(axes.transData.transform((2, 45)))
+
+
+def test_matplotlib_waits_until_a_figure_is_drawn():
+    code = "import sys, minicredit.report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ---- the files
+
+
+def test_nothing_is_left_under_a_temporary_name(written):
+    names = sorted(path.name for path in written.iterdir())
+    assert names == ["figure.png", "report.html", "results.json"]
+
+
+@pytest.mark.parametrize("broken", ["replace", "fsync"])
+@pytest.mark.parametrize("before", [None, b"the old numbers"])
+def test_a_write_that_fails_leaves_what_was_there(broken, before, tmp_path, monkeypatch):
+    file = tmp_path / "results.json"
+    if before:
+        file.write_bytes(before)
+
+    def full(*_):
+        raise OSError("no space left on device")
+    monkeypatch.setattr(report.os, broken, full)
+    with pytest.raises(OSError, match="no space"):
+        report.put(file, b"the new numbers")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_the_three_files_are_all_renamed_into_place(tmp_path, undrawn, monkeypatch):
+    renamed = []
+    replace = report.os.replace
+    monkeypatch.setattr(report.os, "replace",
+                        lambda a, b: (renamed.append((a.parent, b.name)), replace(a, b)))
+    report.write(sample(("bp",), 1, epochs=1), tmp_path)
+    assert renamed == [(tmp_path, name) for name in ("results.json", "figure.png", "report.html")]
+
+
+def test_the_numbers_are_safe_before_a_figure_is_tried(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no fonts")
+    monkeypatch.setattr(report, "draw", fail)
+    with pytest.raises(RuntimeError, match="no fonts"):
+        report.write(sample(("bp",), 1, epochs=1), tmp_path)
+    assert strict(tmp_path / "results.json")["runs"][0]["rule"] == "bp"

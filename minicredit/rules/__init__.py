@@ -5,6 +5,7 @@ from minicredit.rules.backprop import Backprop
 from minicredit.rules.direct_feedback_alignment import DirectFeedbackAlignment
 from minicredit.rules.dtp import DTP
 from minicredit.rules.feedback_alignment import FeedbackAlignment
+from minicredit.rules.kickback import Kickback
 from minicredit.rules.kolen_pollack import KolenPollack
 from minicredit.rules.sdtp import SDTP
 from minicredit.rules.sign_symmetry import (FixedSignSymmetry, FreshSignSymmetry,
@@ -25,6 +26,7 @@ RULES = {
     "dtp": DTP,
     "sdtp": SDTP,
     "ao-sdtp": AOSDTP,
+    "kickback": Kickback,
 }
 
 __all__ = ["RULES", "Answer", "Told", "ask", *(rule.__name__ for rule in RULES.values())]

@@ -92,7 +92,7 @@ class DTP:
             if m:
                 back = layers[i].times_slope(h_hat[i] - h[i], h[i])
                 back = layers[i].pull_back(back)                            # J_i^T (h_hat - h)
-                h_hat[i - 1] = (1 - m) * h_hat[i - 1] + m * (h[i - 1] + back)
+                h_hat[i - 1] = h[i - 1] + ((1 - m) * (up - down) + m * back)
         for i in range(1, self.top + 1):
             delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i])
         return Told(loss, delta, h_hat)

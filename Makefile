@@ -1,0 +1,42 @@
+# minicredit: `make compare` and `make test` need Python >= 3.10 with venv, and nothing else.
+# Each target makes .venv with what it needs, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help compare test bench lessons site clean
+
+help:                   ## what there is to make
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+compare: .venv/core     ## every rule side by side on handwritten digits, two minutes; see runs/
+	$(BIN)/minicredit compare
+
+test: .venv/test        ## the whole test suite
+	$(BIN)/python -m pytest
+
+bench: .venv/core       ## what a step of each rule costs, relative to backprop
+	$(BIN)/python benchmarks/steps.py
+
+lessons: .venv/core     ## run every lesson; figures go to figures/
+	@for lesson in lessons/l*.py; do echo $$lesson; $(BIN)/python $$lesson || exit 1; done
+
+site: .venv/site        ## pages from the docstrings, in site/
+	$(BIN)/pdoc --docformat numpy --output-directory site minicredit
+
+clean:                  ## remove what make made
+	rm -rf .venv build site *.egg-info
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "minicredit needs Python 3.10 or newer; $(PYTHON) is `$(PYTHON) -V`." \
+	           "Try: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/core: setup.cfg | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/%: setup.cfg | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@ .venv/core

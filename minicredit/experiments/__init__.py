@@ -1,0 +1,1 @@
+"""Questions put to the rules, each a program that writes a table and a figure."""

@@ -1,0 +1,154 @@
+"""How well a network answers, and whether a rule pulls where backprop would.
+
+    loss, error     what the network says about examples that nobody trains on
+    angle           0: the same direction; 90: no information; 180: the opposite
+
+An angle is never folded: folded to 0..90, an update that points exactly away looks perfect.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+from minicredit.errors import UserError
+from minicredit.network import forward
+from minicredit.rules.backprop import Backprop
+
+
+class Score(NamedTuple):
+    """`loss` is the mean over the examples, in nats for a classifier; `error` is in percent."""
+
+    loss: float
+    error: float
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation over examples, in degrees."""
+
+    mean: float
+    sd: float
+
+
+def evaluate(net, x, y, batch=1000):
+    """Mean loss, and the share of wrong answers, in one pass; nothing changes.
+
+    Parameters
+    ----------
+    net : Network
+    x : array (N, sizes[0])
+    y : int array (N,), or float (N, n) for a squared loss
+    batch : int
+        Examples in memory at a time.
+
+    Returns
+    -------
+    Score; its error is NaN where y holds no classes
+
+    Raises
+    ------
+    UserError
+        If there are no examples.
+    """
+    if not len(x):
+        raise UserError("evaluate: wanted one example or more; got none")
+    ops, loss, wrong = net.ops, 0.0, 0
+    for n in range(0, len(x), batch):
+        label = y[n:n + batch]
+        h_L = forward(net, ops.asarray(x[n:n + batch]))[net.L]
+        each, _ = net.loss(h_L, ops.asarray(label))
+        loss += float(ops.to_numpy(each).sum(dtype=np.float64))
+        if y.ndim == 1:
+            answer = ops.to_numpy(net.output(h_L)).argmax(axis=1)
+            wrong += int((answer != ops.to_numpy(label)).sum())
+    return Score(loss / len(x), 100 * wrong / len(x) if y.ndim == 1 else float("nan"))
+
+
+def error_percent(net, x, y, batch=1000):
+    """The share of wrong answers in percent; see `evaluate`."""
+    return evaluate(net, x, y, batch).error
+
+
+def mean_loss(net, x, y, batch=1000):
+    """The mean loss of an example; see `evaluate`."""
+    return evaluate(net, x, y, batch).loss
+
+
+def angle(u, v):
+    """The angle between two arrays, each taken as one long vector.
+
+    2 atan2(|u' - v'|, |u' + v'|) of the unit vectors u', v' (Kahan 2006): the arc cosine of their
+    product would lose every angle below a millionth of a degree.
+
+    Parameters
+    ----------
+    u, v : arrays of the same size
+
+    Returns
+    -------
+    float, degrees in 0..180; NaN if one of them is zero or not finite
+    """
+    u, v = (np.asarray(w, np.float64).reshape(1, -1) for w in (u, v))
+    return float(angles(u, v)[0])
+
+
+def angles(u, v):
+    """The angle between each row of u and the same row of v; (N, n), (N, n) -> (N,) degrees."""
+    u, v = unit_rows(u), unit_rows(v)
+    apart, together = (np.linalg.norm(w, axis=1) for w in (u - v, u + v))
+    return np.degrees(2 * np.arctan2(apart, together))
+
+
+def unit_rows(u):
+    """Each row divided by its length, in float64; a row that has no direction becomes NaN."""
+    u = np.asarray(u, np.float64)
+    largest = abs(u).max(axis=1, keepdims=True, initial=0)
+    u = u / np.where((largest > 0) & np.isfinite(largest), largest, np.nan)     # no under-, no
+    return u / np.linalg.norm(u, axis=1, keepdims=True)                         # overflow of u^2
+
+
+def angle_to_backprop(rule, x, y):
+    """How far each layer's weight gradient is from backprop's, on the same batch.
+
+    Parameters
+    ----------
+    rule : any rule of `minicredit.rules`
+    x, y : one batch, as for `step`
+
+    Returns
+    -------
+    list of float: degrees in 0..180 for layers 1..L; the first entry is layer 1
+    """
+    layers, to_numpy = rule.net.layers, rule.net.ops.to_numpy
+    h, delta, true = both_signals(rule, x, y)
+    return [angle(*(to_numpy(layers[i].gradient(h[i - 1], d[i])["W"]) for d in (delta, true)))
+            for i in range(1, rule.net.L + 1)]
+
+
+def angle_of_signals(rule, x, y):
+    """How far delta[i] is from backprop's delta[i], example by example.
+
+    Examples that hear nothing, from one of the two, have no angle and are left out.
+
+    Returns
+    -------
+    list of Spread, in degrees, for layers 1..L; NaN where no example has an angle
+    """
+    to_numpy, spreads = rule.net.ops.to_numpy, []
+    _, delta, true = both_signals(rule, x, y)
+    for i in range(1, rule.net.L + 1):
+        each = angles(*(by_example(to_numpy(d[i])) for d in (delta, true)))
+        each = each[np.isfinite(each)]
+        spreads.append(Spread(float(each.mean()), float(each.std())) if each.size else
+                       Spread(float("nan"), float("nan")))
+    return spreads
+
+
+def both_signals(rule, x, y):
+    """The activities, and delta from the rule and from backprop, for one batch."""
+    h = forward(rule.net, x)
+    return h, rule.feedback(h, y).delta, Backprop(rule.net).feedback(h, y).delta
+
+
+def by_example(a):
+    """One row an example: (N, n) as it is; (K, N, n), K networks side by side -> (N, K n)."""
+    a = np.moveaxis(a, 1, 0) if a.ndim == 3 else a
+    return a.reshape(len(a), -1)

@@ -1,0 +1,106 @@
+"""What the tests share: one tolerance, and the networks, batches and rules that they ask.
+
+Set MINICREDIT_EXAMPLES to let hypothesis draw more networks than the 20 of every run.
+"""
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")          # the arrays are small
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from minicredit import create
+from minicredit.kernels import BACKENDS, BackendError, load
+from minicredit.rules import RULES
+
+settings.register_profile("minicredit", deadline=None, derandomize=True, database=None,
+                          max_examples=int(os.environ.get("MINICREDIT_EXAMPLES", 20)))
+settings.load_profile("minicredit")
+
+ULPS = 4                        # an entry is a short chain: product, sum, nonlinearity, difference
+SIZES = 3, 24, 20, 4            # no two layers alike, so that nothing transposed fits
+
+
+def assert_close(got, want, terms=1, scale=None):
+    """`got` is `want` up to rounding in the precision of `got`; NaN and infinity fail.
+
+    Each of the `terms` numbers that were summed may cost ULPS units in the last place of `scale`:
+    the size of what was added, which may be far larger than what is left.  By default the largest
+    entry of `want`.
+    """
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"shape {got.shape}, wanted {want.shape}"
+    assert np.isfinite(want).all() and np.isfinite(got).all(), "not finite"
+    scale = np.abs(want).max(initial=0) if scale is None else scale
+    allowed = ULPS * terms * np.finfo(got.dtype).eps * np.asarray(scale, np.float64)
+    error = np.abs(got.astype(np.float64) - want)
+    worst = (error / (allowed + 1e-300)).max(initial=0)
+    assert (error <= allowed).all(), f"off by {worst:.3g} times what is allowed"
+
+
+def same(got, want):
+    """Bit for bit; as NaN is not itself here, it fails."""
+    return got.dtype == want.dtype and got.shape == want.shape and bool((got == want).all())
+
+
+def loadable():
+    """The backends that load on this machine; `test_a_backend_loads_or_says_why` asks the rest."""
+    names = []
+    for name in BACKENDS:
+        try:
+            load(name)
+            names.append(name)
+        except BackendError:
+            pass
+    return names
+
+
+@pytest.fixture(params=loadable())
+def ops(request):
+    """Every backend that loads here, one after the other."""
+    return load(request.param)
+
+
+@pytest.fixture(params=sorted(RULES))
+def name(request):
+    """Every rule, by name."""
+    return request.param
+
+
+def build(name, sizes=SIZES, f="tanh", loss="cross-entropy", dtype="float64", net_seed=0, seed=0,
+          init="glorot", **options):
+    """A rule on a network of its own, with biases that are not 0, as they are at the start."""
+    rule = RULES[name]
+    net = getattr(rule, "create", create)(sizes, f=f, dtype=dtype, init=init, loss=loss,
+                                          seed=net_seed)
+    rule = rule(net, seed=seed, **options)
+    biases = {key: b for key, b in {**net.parameters(), **rule.arrays}.items() if key[0] in "bc"}
+    for key, b in biases.items():
+        b[...] = 0.2 * np.random.default_rng((ord(key[0]), *b.shape)).standard_normal(b.shape)
+    return rule
+
+
+def batch(net, N=7, seed=0):
+    """N inputs, and labels in which every class appears, or targets for a squared loss."""
+    rng = np.random.default_rng((N, seed))
+    x = rng.standard_normal((N, net.sizes[0])).astype(net.dtype)
+    if net.loss is getattr(net.ops, "squared_error", None):
+        return x, rng.standard_normal((N, net.sizes[-1])).astype(net.dtype)
+    K = getattr(net, "K", net.sizes[-1])
+    return x, rng.permutation(np.arange(N) % K)
+
+
+def arrays(rule):
+    """Every array of a rule and its network, by name: the arrays themselves, not copies."""
+    return {**rule.net.parameters(), **rule.arrays}
+
+
+def copies(rule):
+    """The same, copied."""
+    return {name: array.copy() for name, array in arrays(rule).items()}
+
+
+def onehot(y, K):
+    """(N,) labels -> (N, K)."""
+    return np.eye(K)[y]

@@ -1,0 +1,181 @@
+"""What imports what, what is installed under which name, and how the source is written."""
+import ast
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = "kernels", "minicredit", "lessons"
+HEAVY = "numba", "cupy", "matplotlib", "scipy", "pooch", "rich"
+SOURCES = sorted(path for folder in (*PACKAGES, "tests", "benchmarks")
+                 for path in (ROOT / folder).rglob("*.py"))
+INSTALLED = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in PACKAGES]
+
+
+def named(path):
+    """A file as it is called from the top of the repository."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path):
+    """Every module that a file imports, anywhere in it, by its full name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{named(path)}:{node.lineno}: a relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def inside(module, package):
+    return module == package or module.startswith(package + ".")
+
+
+def written(code):
+    """What a fresh interpreter prints for a line of code."""
+    run = [sys.executable, "-c", code]
+    return subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+# Imports run one way: lessons -> minicredit -> kernels -> {numpy, numba, cupy} --------------------
+
+def test_kernels_import_nothing_of_minicredit_but_kernels():
+    for path in (ROOT / "kernels").rglob("*.py"):
+        ours = {m for m in imports(path) if inside(m, "minicredit") and m != "minicredit"}
+        wrong = {m for m in ours if not inside(m, "minicredit.kernels")}
+        assert not wrong, f"{named(path)} imports {wrong}"
+
+
+def test_kernels_need_numpy_numba_and_cupy_at_most():
+    allowed = {*sys.stdlib_module_names, "minicredit", "numpy", "numba", "cupy"}
+    for path in (ROOT / "kernels").rglob("*.py"):
+        wrong = {m for m in imports(path) if m.partition(".")[0] not in allowed}
+        assert not wrong, f"{named(path)} imports {wrong}"
+
+
+@pytest.mark.parametrize("package, home", [("numba", "kernels/cpu"), ("cupy", "kernels/cuda")])
+def test_an_accelerator_is_imported_in_its_own_backend_only(package, home):
+    for path in INSTALLED:
+        if not named(path).startswith(home):
+            assert not any(inside(m, package) for m in imports(path)), named(path)
+
+
+def test_minicredit_does_not_import_its_lessons():
+    for path in (ROOT / "minicredit").rglob("*.py"):
+        assert not any(inside(m, "minicredit.lessons") for m in imports(path)), named(path)
+
+
+def test_no_file_imports_a_folder_by_the_name_it_has_in_the_repository_only():
+    for path in SOURCES:
+        assert not any(inside(m, top) for m in imports(path) for top in ("kernels", "lessons")), \
+            f"{named(path)}: wanted minicredit.kernels or minicredit.lessons"
+
+
+def test_no_file_imports_an_automatic_differentiator():
+    for path in INSTALLED:
+        assert not any(inside(m, p) for m in imports(path) for p in ("torch", "jax", "autograd")), \
+            named(path)
+
+
+def test_importing_minicredit_takes_under_three_tenths_of_a_second():
+    code = ("import time; start = time.perf_counter(); import minicredit; "
+            "print(time.perf_counter() - start)")
+    times = sorted(float(written(code)) for _ in range(5))
+    assert times[0] < 0.3, f"best of five: {times[0]:.3f} s"
+
+
+def test_importing_minicredit_imports_nothing_heavy():
+    modules = written("import sys, minicredit; print(*sys.modules)").split()
+    assert "minicredit.rules.dtp" in modules and not set(HEAVY) & set(modules)
+
+
+# The wheel ----------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The names in the wheel that is built from a copy of the tree, without the network."""
+    tree = tmp_path_factory.mktemp("tree")
+    for folder in PACKAGES:
+        shutil.copytree(ROOT / folder, tree / folder,
+                        ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for file in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, tree)
+    built = subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", str(tree)],
+                           cwd=tree, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    made, = (tree / "dist").glob("*.whl")
+    return zipfile.ZipFile(made).namelist()
+
+
+def test_the_wheel_installs_one_package_and_takes_no_name_of_others(wheel):
+    tops = {name.partition("/")[0] for name in wheel}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"minicredit"}
+
+
+def test_the_wheel_has_every_module_of_the_tree(wheel):
+    want = {named(path) if named(path).startswith("minicredit/") else f"minicredit/{named(path)}"
+            for path in INSTALLED}
+    assert want <= set(wheel), f"not in the wheel: {sorted(want - set(wheel))}"
+
+
+def test_the_wheel_has_every_file_that_the_code_reads(wheel):
+    kinds = {".gz", ".md", ".css", ".html", ".toml", ".cu", ".cuh", ".h", ".cpp"}
+    for folder in PACKAGES:
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in kinds:
+                there = named(path) if folder == "minicredit" else f"minicredit/{named(path)}"
+                assert there in wheel
+
+
+def test_the_wheel_has_the_digits_and_the_licence(wheel):
+    assert "minicredit/data/digits-images-idx3-ubyte.gz" in wheel
+    assert "minicredit/data/digits-labels-idx1-ubyte.gz" in wheel
+    assert any(name.endswith("/LICENSE") for name in wheel)
+
+
+# The source ---------------------------------------------------------------------------------------
+
+def test_no_line_is_longer_than_a_hundred_columns():
+    long = [f"{named(path)}:{n}" for path in SOURCES
+            for n, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 100]
+    assert not long, " ".join(long)
+
+
+def test_every_file_opens_with_what_it_is():
+    silent = [named(path) for path in SOURCES
+              if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))]
+    assert not silent, " ".join(silent)
+
+
+def public(tree, prefix=""):
+    """Every function, class and method whose name has no underscore in front, with its name."""
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_":
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node, node.name + ".")
+
+
+def test_every_public_function_class_and_method_says_what_it_is():
+    silent = [f"{named(path)}:{node.lineno} {name}" for path in INSTALLED
+              for name, node in public(ast.parse(path.read_text())) if not ast.get_docstring(node)]
+    assert not silent, " ".join(silent)
+
+
+def test_a_rule_file_has_no_mutable_global_decorator_or_double_star():
+    for path in (ROOT / "minicredit" / "rules").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not isinstance(node, (ast.Global, ast.Nonlocal, ast.Lambda)), named(path)
+            if isinstance(node, ast.FunctionDef):
+                assert not node.decorator_list and not node.args.kwarg, f"{named(path)} {node.name}"
+
+
+def test_no_file_changes_the_global_random_state():
+    for path in INSTALLED:
+        assert "random.seed" not in path.read_text(), named(path)
