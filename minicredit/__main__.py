@@ -55,6 +55,24 @@ def add_job_options(parser):
     add("--quiet", action="store_true", help="print only where the results are")
 
 
+def add_rules(parser):
+    """A parser for each rule below `parser`, with its hyperparameters; the list."""
+    rules = parser.add_subparsers(dest="rule", metavar="RULE", required=True, parser_class=Parser)
+    made = []
+    for name, rule in RULES.items():
+        one = rules.add_parser(name, help=rule.idea, description=f"{rule.title}: {rule.idea} "
+                               f"({rule.paper}).")
+        add_job_options(one)
+        group = one.add_argument_group(f"hyperparameters of {name}")
+        for option in options(rule):
+            text = f"{option.text} (default {option.default})".replace("%", "%%")
+            spellings = {f"--{option.name}", f"--{option.name.replace('_', '-')}"}
+            group.add_argument(*sorted(spellings, reverse=True), dest=f"option {option.name}",
+                               metavar="X", help=text)
+        made.append(one)
+    return made
+
+
 def parser():
     """The whole command line."""
     top = Parser(prog="minicredit", description="Who gets the credit? Learning rules for brains "
@@ -67,18 +85,13 @@ def parser():
     compare.add_argument("--set", action="append", default=[], metavar="RULE.OPTION=VALUE",
                          help="a hyperparameter of one rule; may be repeated")
     add_job_options(compare)
-    train = commands.add_parser("train", help="train by one rule, with its hyperparameters")
-    rules = train.add_subparsers(dest="rule", metavar="RULE", required=True, parser_class=Parser)
-    for name, rule in RULES.items():
-        one = rules.add_parser(name, help=rule.idea, description=f"{rule.title}: {rule.idea} "
-                               f"({rule.paper}).")
-        add_job_options(one)
-        group = one.add_argument_group(f"hyperparameters of {name}")
-        for option in options(rule):
-            text = f"{option.text} (default {option.default})".replace("%", "%%")
-            spellings = {f"--{option.name}", f"--{option.name.replace('_', '-')}"}
-            group.add_argument(*sorted(spellings, reverse=True), dest=f"option {option.name}",
-                               metavar="X", help=text)
+    add_rules(commands.add_parser("train", help="train by one rule, with its hyperparameters"))
+    search = commands.add_parser("search", help="search a rule's hyperparameters on validation "
+                                 "images")
+    for one in add_rules(search):
+        one.add_argument("--trials", type=positive, default=30, metavar="N", help="(30)")
+        one.add_argument("--storage", default="sqlite:///search.db", metavar="URL",
+                         help="any storage of Optuna; the same again goes on (sqlite:///search.db)")
     commands.add_parser("rules", help="what rules there are, and what each needs")
     commands.add_parser("doctor", help="which backends load here, cores, libraries, data")
     data = commands.add_parser("data", help="list or download data sets")
@@ -88,12 +101,16 @@ def parser():
     return top
 
 
+def given_options(args):
+    """{option: text}: the hyperparameters that the command line names."""
+    return {key[7:]: value for key, value in vars(args).items()
+            if key.startswith("option ") and value is not None}
+
+
 def chosen(args):
     """{rule: {option: value}} that the command line asks for."""
-    if args.command == "train":
-        given = {key[7:]: value for key, value in vars(args).items()
-                 if key.startswith("option ") and value is not None}
-        return {args.rule: hyperparameters(args.rule, given)}
+    if args.command != "compare":
+        return {args.rule: hyperparameters(args.rule, given_options(args))}
     names = list(RULES) if args.rules == "all" else args.rules.split(",")
     for name in names:
         if name not in RULES:
@@ -190,6 +207,22 @@ def work(args, command):
     return 3 if all("failed" in run for run in results["runs"]) else 0
 
 
+def look_for(args, command):
+    """`search`: what was not given is searched for."""
+    from minicredit import compare, search
+    search.optuna()
+    config = configuration(args, command)
+    data = load_data(config)
+    compare.check(config, data)
+    compare.build(args.rule, config, data.K, seed=0)
+    told = (lambda text: None) if args.quiet else lambda text: print(text, flush=True)
+    ranges = search.searched(args.rule, given_options(args))
+    study = search.search(args.rule, config, data, args.trials, args.storage, ranges, told)
+    print(f"best: {study.best_value:.2f} % validation error: minicredit train {args.rule} "
+          + " ".join(f"--{key} {value:.3g}" for key, value in study.best_params.items()))
+    return 0
+
+
 def print_summary(rows):
     """The table at the end: one row a rule, best first."""
     from rich.table import Table
@@ -259,7 +292,8 @@ def main(argv=None):
         jobs = {"rules": show_rules, "doctor": show_doctor, "data": show_data}
         if args.command in jobs:
             return jobs[args.command](args)
-        return work(args, shlex.join(["minicredit", *argv]))
+        job = look_for if args.command == "search" else work
+        return job(args, shlex.join(["minicredit", *argv]))
     except (UserError, ImportError) as error:
         print(f"minicredit: {error}", file=sys.stderr)
         return 2

@@ -58,7 +58,8 @@ with it.</p>""",
     "target": """<p><strong>Targets.</strong> Backprop tells a layer how to change; target
 propagation tells it what it should have said. Learned inverses carry targets down, and the
 direction measured is the step from a layer’s activity to its target. An angle far from 0° need not
-be bad: a target may point elsewhere than the gradient and still be a good thing to have said.</p>""",
+be bad: a target may point elsewhere than the gradient and still be a good thing to have
+said.</p>""",
     "kickback": """<p><strong>Kickback</strong> multiplies one global error by each unit’s direct
 influence on the layer above, on networks of its own kind: look at their sizes below before you
 compare its numbers with the rest.</p>""",
@@ -283,14 +284,14 @@ def draw_learning(axes, done, styles):
 
     heading(axes, "Validation error while learning",
             "mean and range of the seeds; mark: epoch chosen")
-    ends, values = {}, []
+    ends, values, veil = {}, [], 0.15 if len(done) < 7 else 0.07    # many bands lie on each other
     for rule, runs in reversed(done.items()):               # the best is drawn last, on top
         colour, line, marker = styles[rule]
         points = curve(runs)
         if not points:
             continue
         epochs, middle, low, high = zip(*points)
-        axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(epochs, low, high, color=colour, alpha=veil, linewidth=0)
         axes.plot(epochs, middle, line, color=colour, linewidth=1.6)
         best = [chosen(run) for run in runs if chosen(run).get("validation_error") is not None]
         axes.plot(numbers(best, "epoch"), numbers(best, "validation_error"), marker, color=colour,
@@ -452,7 +453,8 @@ def lead(config, rows, about):
     said = {key: escape(shown(value)) for key, value in config.items()}
     network = [f"a network of sizes {said['net']}"] if "net" in said else ["a network"]
     network += [f"with {said['activation']} units"] if "activation" in said else []
-    network += [f"for {said['epochs']} epoch{'s' * (config['epochs'] != 1)}"] if "epochs" in said else []
+    plural = "s" * (config.get("epochs") != 1)
+    network += [f"for {said['epochs']} epoch{plural}"] if "epochs" in said else []
     network += [f"in batches of {said['batch']}"] if "batch" in said else []
     network += [f"from {said['seeds']} seeds"] if config.get("seeds", 1) != 1 else []
     order = ", from the lowest test error to the highest" if len(names) > 1 else ""
@@ -472,7 +474,7 @@ def table_row(row, runs, about):
     rule, known = row["rule"], about.get(row["rule"], {})
     spread = f" ± {number(row['test_error_sd'], 2)}" if row["test_error_sd"] is not None else ""
     epochs = [str(epoch) for epoch in row["best_epochs"]]
-    memory = row["peak_memory_bytes"]
+    memory = row["peak_memory_bytes"] / MIB if row["peak_memory_bytes"] is not None else None
     failures = [f"<span class='failed'>seed {escape(str(run.get('seed', '?')))} failed: "
                 f"{escape(str(run.get('failed') or 'no test error'))}</span>"
                 for run in runs if run["rule"] == rule and not finished(run)]
@@ -487,7 +489,7 @@ def table_row(row, runs, about):
         ("train error, %", number(row["train_error"], 2)),
         ("angle by layer, °", " ".join(number(a, 0) for a in row["angle_to_backprop"]) or "–"),
         ("seconds a run", number(row["seconds"], 1)),
-        ("peak memory, MiB", number(memory / MIB if memory is not None else None, 0)),
+        ("peak memory, MiB", number(memory, 0 if memory and memory >= 10 else 1)),
         ("epoch chosen", "–".join(dict.fromkeys([*epochs[:1], *epochs[-1:]])) or "–"),
     ]
     return (f"<tr><th scope='row'>{' '.join(name + failures)}</th>" + "".join(
@@ -519,7 +521,9 @@ def capital(text):
 
 
 def shown(value):
-    """A setting as a person writes it: text bare, the rest as in the JSON file."""
+    """A setting as a person writes it: text bare, nothing as none, the rest as in the JSON file."""
+    if value is None:
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -379,7 +379,7 @@ def test_rewards_are_drawn_anew_at_every_step():
     rule, h = Kickback(net, form="reward", explore=1.0), forward(net, x)
     first = rule.reward(h[-1], y)[1]
     assert np.array_equal(first, rule.reward(h[-1], y)[1])
-    rule.t += 1
+    rule.step(x, y)
     assert not np.array_equal(first != 0, rule.reward(h[-1], y)[1] != 0)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import batch, build
 
-from minicredit import UserError, create, forward
+from minicredit import UserError, coherent, create, forward
 from minicredit.experiments import signs
 from minicredit.measure import (SignWatch, effect_signs, inputs_ever_on, logit_slopes,
                                 majority_change, unit_effects)
@@ -136,8 +136,7 @@ def test_the_effect_of_the_last_hidden_layer_is_its_weights_and_never_varies():
 
 def test_in_a_coherent_network_no_effect_ever_changes_sign_and_with_random_signs_it_does():
     for options in ({}, {"signs": "random"}):
-        from minicredit.coherent import create
-        net = create((6, 80, 80, 80, 4), dtype="float64", **options)
+        net = coherent.create((6, 80, 80, 80, 4), dtype="float64", **options)
         found = effect_signs(net, batch(net, N=200)[0])
         assert len(found) == 3
         own = found[0].both

@@ -19,7 +19,7 @@ BLOCK = 2**14           # bytes; slower than one block in `timeout` seconds coun
 
 
 class Sink:
-    """The file a transfer writes to: notes when bytes came, and refuses them once it is given up.
+    """The file a transfer writes to: notes when bytes came, and refuses more than there should be.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ class Sink:
 
     def __init__(self, file, most, seen):
         self.file, self.most, self.seen = file, most, seen
-        self.size, self.last, self.given_up = 0, time.monotonic(), False
+        self.size, self.last = 0, time.monotonic()
 
     def write(self, block):
         self.size, self.last = self.size + len(block), time.monotonic()
-        if self.given_up or self.size > self.most:
+        if self.size > self.most:
             raise UserError(f"wanted {self.most} bytes, it sends more")
         self.file.write(block)
         self.seen(completed=self.size)
@@ -56,14 +56,11 @@ class Transfer:
             sink, failed, done = Sink(file, self.size, self.seen), [], threading.Event()
             arguments = (url, sink, self.timeout, failed, done)
             threading.Thread(target=copy, args=arguments, daemon=True).start()
-            try:
-                while not done.is_set():
-                    left = sink.last + self.timeout - time.monotonic()
-                    if left <= 0:
-                        raise UserError(f"stands still: not {BLOCK} bytes in {self.timeout} s")
-                    done.wait(left)
-            finally:
-                sink.given_up = True
+            while not done.is_set():
+                left = sink.last + self.timeout - time.monotonic()
+                if left <= 0:       # the thread ends at its next block: the file is closed then
+                    raise UserError(f"stands still: not {BLOCK} bytes in {self.timeout} s")
+                done.wait(left)
         if failed:
             raise UserError(reason(failed[0]))
 

@@ -190,7 +190,7 @@ def draw(results):
     panels += [("units", i, "minority") for i in range(L - 2)]
     panels += [("units", i, "moved") for i in range(L - 1)]
     down = -(-len(panels) // ACROSS)
-    width = LEFT + ACROSS * PANEL[0] + (ACROSS - 1) * GAP[0] + 0.3
+    width = LEFT + ACROSS * PANEL[0] + (ACROSS - 1) * GAP[0] + 0.4
     height = TOP + down * PANEL[1] + (down - 1) * GAP[1] + BOTTOM
     with matplotlib.rc_context(report.look(dark=False)):
         figure = Figure((width, height), dpi=150)

@@ -116,7 +116,7 @@ def signals(rule, x, y):
         ratio = loud[i] / loud[i + 1]
         if i < first and ratio < QUIETER:
             yield Finding(BAD, i, ratio, f"the teaching signal fades to {ratio:.1g} of what layer "
-                          f"{i + 1} hears", "larger initial weights, fewer saturated units, or adam")
+                          f"{i + 1} hears", "larger initial weights, fewer saturated units, adam")
         if i < first and ratio > LOUDER:
             yield Finding(BAD, i, ratio, f"the teaching signal is {ratio:.3g} times as loud as in "
                           f"layer {i + 1}", "smaller weights, forward and feedback")
