@@ -178,7 +178,7 @@ def folder_for(out):
 
 def work(args, command):
     """`compare` and `train`: run, show, save."""
-    from minicredit import compare, report, screen
+    from minicredit import compare, report, screen, summary
     config = configuration(args, command)
     data = load_data(config)
     compare.check(config, data)
@@ -198,7 +198,7 @@ def work(args, command):
     if results["runs"]:
         report.write(results, folder, compare.about())
         if not args.quiet:
-            print_summary(report.summary(results))
+            print_summary(summary.summary(results))
         print(f"results: {folder / 'report.html'}")
     if interrupted:
         print("interrupted: finished runs are saved" if results["runs"] else

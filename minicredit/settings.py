@@ -35,7 +35,7 @@ def network_options(rule):
 
 
 def options_of(function, documented):
-    """The options that a function takes, explained in the docstrings of `documented`, last first."""
+    """The options that a function takes, explained by the docstrings of `documented`."""
     text = described(documented)
     return [Option(name, parameter.default, text.get(name, ""))
             for name, parameter in signature(function).parameters.items()

@@ -265,6 +265,7 @@ FIRST = "cifar-10-batches-bin/data_batch_1.bin"
 LINK = member(FIRST, type=tarfile.SYMTYPE, linkname="/etc/passwd")
 BAD_ARCHIVES = {
     "no test batch": (packed_tar({k: v for k, v in GOOD.items() if "test" not in k}), "test_batch"),
+    "another folder": (packed_tar({"a\nb/" + k: v for k, v in GOOD.items()}), "wanted six"),
     "a link": (packed_tar({**GOOD, FIRST: LINK}), "data_batch_1.bin to be a file", "a link"),
     "a batch that claims 8 GB": (packed_tar({**GOOD, FIRST: member(FIRST, size=2**33)}),
                                  f"at most {N * 3073} bytes", f"got {2**33} bytes"),
@@ -328,6 +329,11 @@ def test_a_pickle_cannot_reach_a_function_through_a_registered_extension():
             pickles.batch(b"\x80\x02\x82\x4d)R.", "data_batch_1", N)
     finally:
         copyreg.remove_extension("os", "getcwd", 77)
+
+
+def test_a_name_in_a_pickle_cannot_break_the_line_or_paint_the_terminal():
+    with refused(r"refused 'os\.\\n\\x1b\[31msystem'"):
+        pickles.batch(b"\x80\x04\x8c\x02os\x8c\x0c\n\x1b[31msystem\x93.", "data_batch_1", N)
 
 
 def test_a_pickle_cannot_change_our_stand_in():

@@ -89,9 +89,11 @@ def test_error_is_the_share_of_wrong_answers_in_percent_whatever_the_chunk():
 
 def test_error_asks_what_the_network_answers_also_of_ten_networks_side_by_side():
     net = build("kickback").net
-    x, y = batch(net, N=30)
-    wrong = net.output(forward(net, x)[net.L]).argmax(axis=1) != y
-    assert error_percent(net, x, y, 7) == pytest.approx(100 * wrong.mean())
+    x, y = batch(net, N=300)
+    h_L = forward(net, x)[net.L]                            # (K, N, 2): two units answer together
+    answer, wrong_unit = net.output(h_L).argmax(axis=1), h_L[:, :, 0].argmax(axis=0)
+    assert (answer != y).mean() != (wrong_unit != y).mean()
+    assert error_percent(net, x, y, 7) == pytest.approx(100 * (answer != y).mean())
 
 
 def test_a_squared_loss_has_no_classes_to_be_wrong_about():

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from minicredit import report
+from minicredit import figure, report, summary
 
 #        final error %, learning time in epochs, angle of the lowest and the highest hidden layer
 SHAPES = {"bp": (1.9, 2.0, 0, 0), "fa": (2.6, 4.0, 52, 24), "dfa": (2.4, 3.5, 58, 30),
@@ -103,7 +103,7 @@ def undrawn(monkeypatch):
 
 
 def row_of(rule, results):
-    return next(row for row in report.summary(results) if row["rule"] == rule)
+    return next(row for row in summary.summary(results) if row["rule"] == rule)
 
 
 def strict(path):
@@ -131,15 +131,15 @@ def test_the_page_holds_the_figure_and_says_what_it_shows(written):
     attributes = Page((written / "report.html").read_text("utf-8")).attributes
     images = [value for tag, name, value in attributes if (tag, name) == ("img", "src")]
     alts = [value for tag, name, value in attributes if (tag, name) == ("img", "alt")]
-    figure = report.base64.b64encode((written / "figure.png").read_bytes()).decode()
-    assert images == ["data:image/png;base64," + figure]
+    drawn = report.base64.b64encode((written / "figure.png").read_bytes()).decode()
+    assert images == ["data:image/png;base64," + drawn]
     assert "fa" in alts[0] and "test error" in alts[0]
 
 
 def test_the_page_names_every_rule_with_its_numbers(written):
     results = strict(written / "results.json")
     text = Page((written / "report.html").read_text("utf-8")).text
-    for row in report.summary(results):
+    for row in summary.summary(results):
         known = ABOUT[row["rule"]]
         angles = " ".join(f"{angle:.0f}" for angle in row["angle_to_backprop"])
         assert all(known[key] in text for key in ("title", "paper", "idea"))
@@ -225,7 +225,7 @@ def test_the_lowest_test_error_comes_first_and_no_result_last():
     results = sample(("tp", "gone", "bp"), seeds=2, epochs=2)
     for run in results["runs"]:
         run["test_error"] = {"tp": 8.0, "bp": 0.0, "gone": math.nan}[run["rule"]]
-    assert [row["rule"] for row in report.summary(results)] == ["bp", "tp", "gone"]
+    assert [row["rule"] for row in summary.summary(results)] == ["bp", "tp", "gone"]
 
 
 def test_angles_are_those_of_each_seeds_chosen_epoch_without_the_undefined():
@@ -262,7 +262,7 @@ def test_a_comparison_without_a_result_is_still_drawn_and_told(runs, tmp_path):
 def test_a_mean_curve_is_over_the_seeds_still_going():
     def run(*errors):
         return {"epochs": [{"epoch": t, "validation_error": e} for t, e in enumerate(errors, 1)]}
-    curve = report.curve([run(8.0, 4.0, 3.0), run(6.0, None), run(7.0)])
+    curve = summary.curve([run(8.0, 4.0, 3.0), run(6.0, None), run(7.0)])
     assert curve == [(1, 7.0, 6.0, 8.0), (2, 4.0, 4.0, 4.0), (3, 3.0, 3.0, 3.0)]
 
 
@@ -278,8 +278,8 @@ def blots(file):
 @pytest.mark.parametrize("look", [{}, {"dark": True}, {"narrow": True}])
 def test_the_figure_shows_every_rule_in_its_colour_in_every_panel(look):
     rules = ["bp", "fa", "dtp", "kickback", r"$\x$"]        # the last is no formula, but a name
-    pixels = imread(io.BytesIO(report.draw(sample(rules, seeds=2, epochs=6), **look)))[..., :3]
-    layout = report.NARROW if look.get("narrow") else report.WIDE
+    pixels = imread(io.BytesIO(figure.draw(sample(rules, seeds=2, epochs=6), **look)))[..., :3]
+    layout = figure.NARROW if look.get("narrow") else figure.WIDE
     dpi, (width, height) = layout["dpi"], layout["size"]
     assert pixels.shape[:2] == (height * dpi, width * dpi)
     for name in ("learning", "direction", "test"):
@@ -287,7 +287,7 @@ def test_the_figure_shows_every_rule_in_its_colour_in_every_panel(look):
         top = height - bottom - h
         panel = pixels[round(top * dpi):round((top + h) * dpi) - 3,         # without the axis
                        round(left * dpi) + 3:round((left + w) * dpi)]
-        for colour, *_ in report.pick_styles(rules, look.get("dark", False)).values():
+        for colour, *_ in figure.pick_styles(rules, look.get("dark", False)).values():
             assert (abs(panel - to_rgb(colour)).max(axis=2) < 0.02).sum() > 20
 
 
@@ -301,29 +301,29 @@ def test_seeds_and_rules_of_unequal_length_and_depth_are_drawn():
     del results["runs"][0]["epochs"][3:], results["runs"][4]["epochs"][1:]
     results["runs"][1]["epochs"][2]["angle_to_backprop"] = [None, 135.0]
     results["runs"][2]["epochs"][5].pop("angle_to_backprop")
-    assert blots(io.BytesIO(report.draw(results))) > 5000
+    assert blots(io.BytesIO(figure.draw(results))) > 5000
 
 
 def test_every_known_rule_has_its_own_colour_and_mark():
-    styles = report.pick_styles(list(report.STYLES), dark=False)
+    styles = figure.pick_styles(list(figure.STYLES), dark=False)
     assert set(styles) == set(SHAPES)
     assert len({colour for colour, _, _ in styles.values()}) == len(styles)
     assert len({marker for _, _, marker in styles.values()}) == len(styles)
 
 
 def test_names_keep_their_distance_and_move_no_further_than_they_must():
-    assert report.apart([0.1, 0.5, 0.9], 0.2) == pytest.approx([0.1, 0.5, 0.9])
-    assert report.apart([0.5, 0.5], 0.2) == pytest.approx([0.4, 0.6])
-    crowded = report.apart([0.0, 0.0, 0.01, 0.99], 0.1)
+    assert figure.apart([0.1, 0.5, 0.9], 0.2) == pytest.approx([0.1, 0.5, 0.9])
+    assert figure.apart([0.5, 0.5], 0.2) == pytest.approx([0.4, 0.6])
+    crowded = figure.apart([0.0, 0.0, 0.01, 0.99], 0.1)
     assert crowded == pytest.approx([0.0, 0.1, 0.2, 0.99])
 
 
 def test_a_name_is_tied_to_the_end_of_its_line():
-    figure = Figure()
-    axes = figure.add_subplot()
+    sheet = Figure()
+    axes = sheet.add_subplot()
     axes.plot([1, 2], [40, 45])
-    report.label_ends(axes, {"fa": (2, 45)}, report.pick_styles(["fa"], dark=False))
-    figure.draw_without_rendering()
+    figure.label_ends(axes, {"fa": (2, 45)}, figure.pick_styles(["fa"], dark=False))
+    sheet.draw_without_rendering()
     start = axes.transAxes.transform(axes.lines[1].get_xydata()[0])
     assert start == pytest.approx(axes.transData.transform((2, 45)))
 

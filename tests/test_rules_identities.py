@@ -4,6 +4,7 @@ import pytest
 from conftest import arrays, assert_close, batch, build, copies, onehot, same
 
 from minicredit import ask, forward
+from minicredit.keys import MIRROR
 from minicredit.network import Network
 from minicredit.rules import DTP
 from minicredit.rules.inverses import ExactInverse
@@ -160,6 +161,19 @@ def test_kolen_pollack_that_has_arrived_is_backprop_with_a_leak_bit_for_bit(opti
             bp.net.W[i][...] -= kp.leak * bp.net.W[i]
     assert all(same(array, arrays(bp)[key]) for key, array in kp.net.parameters().items())
     assert all(same(kp.B[i], kp.net.W[i]) for i in (2, 3, 4))
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS)
+def test_what_the_mirror_is_told_is_its_formula(f):
+    rule = build("weight-mirror", sizes=DEEP, f=f, sigma=0.5, leak=0.75)
+    rule.t = 3
+    gradient = rule.feedback_gradient(forward(rule.net, batch(rule.net)[0]))
+    assert set(gradient) == {"B[2]", "B[3]", "B[4]"}
+    for i in (2, 3, 4):
+        s = 0.5 * rule.net.ops.normal((7, DEEP[i - 1]), (0, MIRROR, i, 3), "float64")
+        forward_i = rule.net.layers[i].forward
+        seen = s.T @ (forward_i(s) - forward_i(np.zeros((1, DEEP[i - 1])))) / 7
+        assert_close(gradient[f"B[{i}]"], 0.75 * rule.B[i] - seen / 0.25, terms=28)
 
 
 def test_what_a_linear_layer_does_with_noise_shows_the_mirror_its_weights():

@@ -18,6 +18,8 @@ from minicredit.errors import UserError
 
 K = 10
 RECORD = 3073                   # bytes: a label and 3x32x32
+MEMBERS = {**{f"cifar-10-batches-bin/{name}.bin": name for name in sets.BATCHES},
+           **{f"cifar-10-batches-py/{name}": name for name in sets.BATCHES}}
 
 
 def read(path, N=10_000):
@@ -94,8 +96,8 @@ def archive(path, N):
             stream = Bounded(streams.unpacked(file), path)
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
-                    name = Path(member.name).name.removesuffix(".bin")
-                    if name in sets.BATCHES:
+                    name = MEMBERS.get(member.name.removeprefix("./"))
+                    if name:
                         data = contents(tar, member, path, N)
                         parts[name] = batch(data, Path(path, member.name), N)
             while stream.read(streams.BLOCK):           # the checksum of gzip stands at the end

@@ -44,11 +44,26 @@ class Reader(pickle._Unpickler):
 
     def find_class(self, module, name):
         if (module, name) not in KNOWN:
-            raise UserError(f"refused {module}.{name}")
+            raise UserError(f"refused {module + '.' + name!r}")     # repr: it may hold anything
         return Parts
 
     def get_extension(self, code):
         raise UserError(f"refused extension {code}")
+
+
+def read(data, path):
+    """What a pickle holds, as a dict with keys of type str; empty if it holds no dict."""
+    if len(data) > LARGEST:
+        raise UserError(f"{path}: wanted a CIFAR-10 batch of at most {LARGEST} bytes, got more")
+    try:
+        found = Reader(io.BytesIO(data), encoding="bytes").load()
+    except UserError as error:
+        raise UserError(f"{path}: wanted a pickle of arrays and lists, it asks for other code: "
+                        f"{error}; do not trust this file") from None
+    except Exception as error:      # a damaged pickle can raise anything at all
+        raise UserError(f"{path}: wanted a CIFAR-10 batch (pickle), it is damaged "
+                        f"({type(error).__name__}); fetch it again") from None
+    return {text(key): value for key, value in found.items()} if type(found) is dict else {}
 
 
 def batch(data, path, N):
@@ -73,17 +88,7 @@ def batch(data, path, N):
     UserError
         If the pickle names a function that no batch needs, or is not a batch of N images.
     """
-    if len(data) > LARGEST:
-        raise UserError(f"{path}: wanted a CIFAR-10 batch of at most {LARGEST} bytes, got more")
-    try:
-        found = Reader(io.BytesIO(data), encoding="bytes").load()
-    except UserError as error:
-        raise UserError(f"{path}: wanted a pickle of arrays and lists, it asks for other code: "
-                        f"{error}; do not trust this file") from None
-    except Exception as error:      # a damaged pickle can raise anything at all
-        raise UserError(f"{path}: wanted a CIFAR-10 batch (pickle), it is damaged "
-                        f"({type(error).__name__}); fetch it again") from None
-    entries = {text(key): value for key, value in found.items()} if type(found) is dict else {}
+    entries = read(data, path)
     x, y = entries.get("data"), entries.get("labels")
     if raw(x, N) is None:
         raise UserError(f"{path}: wanted an entry 'data' with {N}x3072 unsigned bytes, got none; "

@@ -1,0 +1,338 @@
+"""Are the tests any good?  Plant one fault at a time; the named test has to fail.
+
+    python tests/planted_faults.py [words of a fault]
+
+Each fault is one small change to a copy of the tree in a temporary folder, where only the named
+test runs.  Prints a table, and exits with 1 if a fault survives, if a test fails for another reason
+(the copy is not what was imported, nothing was collected), or if a test fails without the fault.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKERS, LIMIT = 2, 60              # processes at once, and seconds for each
+FAILED = 1                          # pytest's exit status when tests ran and some failed
+KILLED, SURVIVED = "killed", "SURVIVED"
+
+RUN = """
+import sys
+try:
+    import minicredit, minicredit.kernels, pytest
+    here = [module.__file__ for module in (minicredit, minicredit.kernels)]
+    assert all(file.startswith(sys.argv[1]) for file in here), here
+except BaseException as error:
+    print(repr(error))
+    sys.exit(99)
+sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=line", *sys.argv[2:]]))
+"""
+
+
+class Fault(NamedTuple):
+    """`old` becomes `new`, once, in `file`; then `test` has to fail."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+KERNELS, OPTIMIZERS, NETWORK = "kernels/reference.py", "minicredit/optimizers.py", "minicredit/network.py"
+RULES = "minicredit/rules/"
+TP, DTP, SDTP, AO = (RULES + file for file in ("target_propagation.py", "dtp.py", "sdtp.py",
+                                               "ao_sdtp.py"))
+SIGNS, MIRROR, KP = (RULES + file for file in ("sign_symmetry.py", "weight_mirror.py",
+                                               "kolen_pollack.py"))
+FA, DFA, BP = (RULES + file for file in ("feedback_alignment.py", "direct_feedback_alignment.py",
+                                         "backprop.py"))
+OPERATION, OPTIMISER = "test_kernels.py::test_", "test_optimizers.py::test_"
+CONTRACT, IDENTITY = "test_rules_contract.py::test_", "test_rules_identities.py::test_"
+CALCULUS, STRUCTURE = "test_rules_calculus.py::test_", "test_network.py::test_"
+INVERSE = CALCULUS + "every_inverse_descends_what_it_cannot_give_back"
+
+FAULTS = [
+    # Operations
+    Fault("tanh has no slope", KERNELS, "return e * (1 - h * h)", "return e",
+          OPERATION + "the_slope_of_tanh_is_one_minus_h_squared"),
+    Fault("rectifier has slope 1 at 0", KERNELS, "e * (h > 0)", "e * (h >= 0)",
+          OPERATION + "the_rectifiers_slope_is_one_above_zero_and_nothing_at_zero"),
+    Fault("softmax slope is its diagonal", KERNELS,
+          "return h * (e - (e * h).sum(axis=1, keepdims=True))", "return e * h * (1 - h)",
+          OPERATION + "the_slope_of_softmax_is_the_product_with_its_jacobian"),
+    Fault("square weights not transposed", KERNELS, "return delta @ W.T\n",
+          "return delta @ (W if len(W) == len(W.T) else W.T)\n",
+          OPERATION + "pull_back_is_delta_times_W_transposed"),
+    Fault("b gradient is a sum", KERNELS, "delta.sum(axis=0) / len(h)", "delta.sum(axis=0)",
+          OPERATION + "dense_grad_is_the_mean_of_the_outer_products"),
+    Fault("b left out", KERNELS, "a = h @ W\n    a += b\n", "a = h @ W\n",
+          OPERATION + "dense_is_f_of_h_W_plus_b"),
+    Fault("difference without down", KERNELS, "return h + (up - down)", "return h + up",
+          OPERATION + "difference_is_h_plus_up_minus_down"),
+    Fault("difference rounds in another order", KERNELS, "return h + (up - down)",
+          "return (h + up) - down",
+          OPERATION + "difference_of_two_equal_answers_is_nothing_at_any_size"),
+    Fault("difference in place", KERNELS, "return h + (up - down)", "h += up - down; return h",
+          OPERATION + "an_operation_changes_none_of_its_arguments"),
+    Fault("softmax overflows", KERNELS, "np.exp(a - a.max(axis=1, keepdims=True))", "np.exp(a)",
+          OPERATION + "softmax_is_its_definition_and_survives_large_logits"),
+    Fault("NaN replaced by 0", KERNELS, "p = np.exp(a - a.max(axis=1, keepdims=True))",
+          "p = np.exp(np.nan_to_num(a - a.max(axis=1, keepdims=True)))",
+          OPERATION + "nan_in_is_nan_out"),
+    Fault("label of the neighbour", KERNELS, "delta[row, y] -= 1", "delta[row, y - 1] -= 1",
+          OPERATION + "softmax_xent_is_minus_log_p_and_its_slope"),
+    Fault("squared error without the half", KERNELS, ".sum(axis=1) / 2, delta",
+          ".sum(axis=1), delta",
+          OPERATION + "squared_error_is_half_the_squared_distance_and_its_slope"),
+    Fault("signed gate looks at the sign", KERNELS, "sign * (h != 0)", "sign * (h > 0)",
+          OPERATION + "the_signed_slope_is_the_sign_where_the_unit_speaks"),
+    Fault("philox has nine rounds", KERNELS, "for r in range(10)", "for r in range(9)",
+          OPERATION + "philox_gives_the_known_answers_of_random123"),
+    Fault("key loses the upper half of step", KERNELS, "step & 0xFFFFFFFF, step >> 32",
+          "step & 0xFFFFFFFF, 0",
+          OPERATION + "every_part_of_a_key_matters_in_both_its_halves"),
+    Fault("philox begins again in each chunk", KERNELS,
+          "np.arange(start, min(start + CHUNK, len(out))",
+          "np.arange(0, min(CHUNK, len(out) - start)",
+          OPERATION + "the_second_chunk_of_philox_continues_the_counter"),
+    Fault("uniform is always float64", KERNELS, "(words >> 9).astype(dtype)",
+          "(words >> 9).astype(float)", OPERATION + "the_dtype_that_goes_in_comes_out"),
+    Fault("normal numbers in the wrong order", KERNELS, "r * np.cos(t), r * np.sin(t)",
+          "r * np.sin(t), r * np.cos(t)",
+          OPERATION + "normal_is_box_and_mullers_transform_of_uniform"),
+
+    # Optimisers
+    Fault("eps outside the root", KERNELS, "np.sqrt(v - m * m + eps)",
+          "(np.sqrt(v - m * m) + eps)", OPTIMISER + "an_optimiser_is_its_published_formula"),
+    Fault("Adam's start not undone", KERNELS, "np.sqrt(v / (1 - beta2**t))", "np.sqrt(v)",
+          OPTIMISER + "an_optimiser_is_its_published_formula"),
+    Fault("Adam counts all arrays together", OPTIMIZERS,
+          "t = self.t[name] = self.t.get(name, 0) + 1",
+          "t = self.t[None] = self.t.get(None, 0) + 1",
+          OPTIMISER + "two_arrays_of_one_optimiser_move_as_if_each_had_its_own"),
+    Fault("state belongs to the last array", OPTIMIZERS, "if name not in state:",
+          "name = None\n    if name not in state:",
+          OPTIMISER + "two_arrays_of_one_optimiser_move_as_if_each_had_its_own"),
+    Fault("sgd ignores the schedule", OPTIMIZERS, "self.ops.sgd(w, g, self.scale * self.eta)",
+          "self.ops.sgd(w, g, self.eta)", OPTIMISER + "scale_multiplies_the_learning_rate"),
+
+    # Networks, layers, initial weights
+    Fault("the top layer squashes", NETWORK, 'f if i < L else "linear"', "f",
+          STRUCTURE + "forward_is_f_of_h_W_plus_b_in_the_hidden_layers"),
+    Fault("layers learn from their output", NETWORK, "layer.gradient(h[i - 1], delta[i])",
+          "layer.gradient(h[i - 1] + 0 * h[0].sum() + h[i].mean(), delta[i])",
+          STRUCTURE + "descend_gives_each_layer_its_own_input_and_its_own_delta"),
+    Fault("b never moves", NETWORK, "for name, g in layer.gradient(h[i - 1], delta[i]).items():\n",
+          "for name, g in list(layer.gradient(h[i - 1], delta[i]).items())[:1]:\n",
+          CONTRACT + "one_step_moves_every_array_that_the_gradient_names_and_no_other[bp]"),
+    Fault("Glorot's root too small", "minicredit/initial.py", "np.sqrt(6 / (n_in + n_out))",
+          "np.sqrt(2 / (n_in + n_out))",
+          STRUCTURE + "glorot_is_uniform_within_the_root_of_six"),
+    Fault("float32 networks in float64", "minicredit/layers/dense.py",
+          "return self.ops.asarray(W.astype(self.dtype))", "return self.ops.asarray(W)",
+          CONTRACT + "after_three_steps_every_array_has_the_dtype_it_started_with[fa-float32]"),
+    Fault("feedback drawn with the key of the weights", "minicredit/keys.py", "= range(7)",
+          "= 0, 0, 2, 3, 4, 5, 6",
+          CONTRACT + "no_two_arrays_start_with_the_same_random_numbers_at_any_scale[fa]"),
+
+    # Backprop and the feedback alignment family
+    Fault("backprop without the slope", BP, "layers[i - 1].times_slope(e, h[i - 1])", "e",
+          CALCULUS + "backprop_descends_the_mean_loss"),
+    Fault("backprop stops a layer early", BP, "range(L, 1, -1):\n",
+          "range(L, 1, -1):\n            delta[i - 1] = 0 * h[i - 1]\n            if i == 2: break\n",
+          CALCULUS + "backprop_descends_the_mean_loss"),
+    Fault("feedback alignment uses W", FA, "layers[i].pull_back(delta[i], B[i])",
+          "layers[i].pull_back(delta[i])", IDENTITY + "feedback_alignment_is_its_formula"),
+    Fault("dfa passes the error from layer to layer", DFA,
+          "for i in range(1, L):\n            e = ops.pull_back(delta[L], B[i])",
+          "for i in range(L - 1, 0, -1):\n            e = ops.pull_back(delta[i + 1], B[i])",
+          IDENTITY + "direct_feedback_alignment_sends_the_output_error_to_every_layer"),
+    Fault("dfa's feedback scaled by the output", DFA, "/ net.sizes[i] ** 0.5",
+          "/ net.sizes[-1] ** 0.5",
+          IDENTITY + "the_feedback_of_dfa_is_uniform_within_one_over_the_root_of_the_layer"),
+    Fault("usf without signs", SIGNS, "ops.with_signs(M[i], layers[i].W)", "M[i]",
+          IDENTITY + "sign_symmetry_is_backprop_where_all_weights"),
+    Fault("usf uses W for M sign(W)", SIGNS, "ops.with_signs(M[i], layers[i].W)", "layers[i].W",
+          IDENTITY + "with_magnitude_one_each_layer_passed_multiplies_backprop"),
+    Fault("usf takes the mean size", SIGNS, "(B * B).mean() ** 0.5", "abs(B).mean()",
+          IDENTITY + "magnitudes_are_what_the_three_forms_publish"),
+    Fault("brsf is not fresh", SIGNS, "self.M[i][...] = self.magnitude(i)", "pass",
+          IDENTITY + "fixed_magnitudes_stay_and_fresh_ones_are_new_for_every_batch"),
+    Fault("brsf loses its arrays", SIGNS, "self.M[i][...] = self.magnitude(i)",
+          "self.M[i] = self.magnitude(i)",
+          CONTRACT + "one_step_moves_every_array_that_the_gradient_names_and_no_other[brsf]"),
+    Fault("mirror divides by sigma", MIRROR, "/ self.sigma**2", "/ self.sigma",
+          IDENTITY + "what_a_linear_layer_does_with_noise_shows_the_mirror_its_weights"),
+    Fault("mirror keeps f(0)", MIRROR, " - net.layers[i].forward(0 * s)", "",
+          IDENTITY + "what_the_mirror_is_told_is_its_formula"),
+    Fault("mirror does not leak", MIRROR, "self.leak * self.B[i] - seen", "0 - seen",
+          IDENTITY + "what_the_mirror_is_told_is_its_formula"),
+    Fault("mirror hears the same noise for ever", MIRROR, "MIRROR, i, self.t", "MIRROR, i, 0",
+          IDENTITY + "every_layer_and_every_step_has_noise_of_its_own"),
+    Fault("W does not leak", KP, "net.ops.leak(net.layers[i].W, self.leak * optimizer.scale)",
+          "pass", IDENTITY + "forward_and_feedback_weights_approach_by_the_leak"),
+    Fault("the leak ignores the schedule", KP,
+          "net.ops.leak(self.B[i], self.leak * optimizer.scale)",
+          "net.ops.leak(self.B[i], self.leak)", IDENTITY + "the_leak_falls_with_the_learning_rate"),
+    Fault("B steps the other way", KP, '["W"]\n', '["W"] * -1\n',
+          IDENTITY + "kolen_pollack_that_has_arrived_is_backprop_with_a_leak"),
+
+    # The target propagation family
+    Fault("tp passes h down, not h_hat", TP, "h_hat[i - 1] = G[i].forward(h_hat[i])",
+          "h_hat[i - 1] = G[i].forward(h[i])", IDENTITY + "target_propagation_is_its_formula"),
+    Fault("tp's label is its guess", TP, "net.ops.softmax(h[L]) - delta[L]",
+          "net.ops.softmax(h[L])", IDENTITY + "target_propagation_is_its_formula"),
+    Fault("exact inverse forgets b", RULES + "inverses.py", "(a - b).T", "a.T",
+          IDENTITY + "an_exact_inverse_gives_back_what_went_in"),
+    Fault("exact inverse transposed", RULES + "inverses.py", "np.linalg.solve(W.T,",
+          "np.linalg.solve(W,", IDENTITY + "an_exact_inverse_gives_back_what_went_in"),
+    Fault("inverse with the nonlinearity above", RULES + "inverses.py",
+          "mirror(net.layers[i - 1].f,", "mirror(net.layers[i].f,",
+          IDENTITY + "the_next_target_of_sdtp_is_the_difference_at_the_label"),
+    Fault("target step up the loss", DTP, "h[self.top] - self.target_step * e",
+          "h[self.top] + self.target_step * e",
+          CALCULUS + "the_first_target_of_dtp_is_a_step_down_each_examples_loss"),
+    Fault("target step of a batch mean", DTP, "h[self.top] - self.target_step * e",
+          "h[self.top] - self.target_step * e / len(y)",
+          CONTRACT + "what_an_example_is_told_does_not_depend_on_its_batch[dtp]"),
+    Fault("first_target ignored", DTP, 'net.L if first_target == "output" else net.L - 1',
+          "net.L - 1", IDENTITY + "from_the_output_the_top_layer_is_told_target_step"),
+    Fault("dtp without down", DTP, "G[i].forward(h_hat[i]), G[i].forward(h[i])\n",
+          "G[i].forward(h_hat[i]), 0\n", IDENTITY + "dtp_is_its_formula"),
+    Fault("no slope at the target", DTP,
+          "delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i])", "delta[i] = h[i] - h_hat[i]",
+          CALCULUS + "every_layer_with_a_target_descends_its_distance_from_it"),
+    Fault("bridge adds instead of mixing", DTP, "((1 - m) * (up - down) + m * back)",
+          "((up - down) + m * back)",
+          IDENTITY + "halfway_across_the_bridge_a_target_is_the_mean_of_both_ends"),
+    Fault("bridge moves a met target", DTP, "h[i - 1] + ((1 - m) * (up - down) + m * back)",
+          "(1 - m) * h_hat[i - 1] + m * (h[i - 1] + back)",
+          IDENTITY + "a_target_step_of_nothing_teaches_hidden_layers_exactly_nothing"),
+    Fault("bridge without the slope", DTP, "layers[i].times_slope(h_hat[i] - h[i], h[i])\n",
+          "h_hat[i] - h[i]\n",
+          IDENTITY + "across_the_bridge_dtp_is_target_step_times_backprop"),
+    Fault("clean goal for the noisy one", DTP, 'start if self.goal == "noisy" else h[i - 1]',
+          "h[i - 1]", INVERSE),
+    Fault("noisy goal for the clean one", SDTP, 'h[i - 1] if self.goal == "clean" else start',
+          "start", INVERSE),
+    Fault("inverses climb", DTP, "back - goal, back", "goal - back, back", INVERSE),
+    Fault("inverses without the slope", AO, "G[i].times_slope(back - goal, back)", "back - goal",
+          INVERSE),
+    Fault("sigma not applied", TP, "self.sigma * noise", "noise", INVERSE),
+    Fault("all layers share the noise", DTP, "NOISE, i, self.t", "NOISE, 0, self.t",
+          IDENTITY + "every_layer_and_every_step_has_noise_of_its_own"),
+    Fault("alternating runs in parallel", DTP,
+          'alternating if schedule == "alternating" else [self.step]', "[self.step]",
+          CONTRACT + "a_schedule_is_two_passes_or_one"),
+    Fault("both passes train both", TP,
+          "[self.learn_inverses, self.learn_forward] if alternating",
+          "[self.learn_inverses, self.step] if alternating",
+          CONTRACT + "one_epoch_of_passes_moves_every_learning_array_exactly_once[tp]"),
+    Fault("one inverse step for several", DTP, "self.bridge = inverse_steps, bridge",
+          "self.bridge = 1, bridge",
+          CONTRACT + "several_inverse_steps_are_that_many_inverse_passes_under_fresh_noise"),
+    Fault("label_step ignored", SDTP, "p - self.label_step * delta[L]", "p - delta[L]",
+          IDENTITY + "the_target_of_the_output_goes_the_label_step_from_p_to_the_label"),
+    Fault("top inverse sees logits", SDTP, "G[L].forward(p))", "G[L].forward(h[L]))",
+          IDENTITY + "the_next_target_of_sdtp_is_the_difference_at_the_label"),
+    Fault("top inverse learns from logits", SDTP, "net.ops.softmax(above) if i == L else above",
+          "above", INVERSE),
+    Fault("feedback counts a step", SDTP, "p = ops.softmax(h[L])\n",
+          "p = ops.softmax(h[L]); self.t += 1\n", CONTRACT + "asking_changes_nothing[sdtp]"),
+    Fault("sdtp serves any loss", RULES + "inverses.py", "if classifier and", "if False and",
+          CONTRACT + "what_a_rule_cannot_do_is_refused_with_a_sentence"),
+    Fault("z recomputed for one term", AO, "G[L].forward(ops.join(o, z))",
+          "G[L].forward(ops.join(o, self.Z.forward(h[L - 1] * 1.01)))",
+          IDENTITY + "the_next_target_of_ao_sdtp_is_the_difference_with_the_same_z"),
+    Fault("z without the noise", AO, "self.Z.forward(start)", "self.Z.forward(h[i - 1])", INVERSE),
+    Fault("z drawn with the key of the inverse", AO, "(self.seed, AUXILIARY, L, 0)",
+          "(self.seed, FEEDBACK, L, 0)",
+          CONTRACT + "no_two_arrays_start_with_the_same_random_numbers_at_any_scale[ao-sdtp]"),
+    Fault("z goes to its label too", AO, "ops.join(o - self.label_step * delta[L], z)",
+          "ops.join(o - self.label_step * delta[L], 0 * z)",
+          IDENTITY + "the_target_of_the_output_leaves_z_what_it_is"),
+]
+
+
+def copy_tree(folder):
+    """The code and its tests in `folder`, laid out as installed: minicredit/kernels inside."""
+    clean = shutil.ignore_patterns("__pycache__", "*.gz")
+    for source, place in (("minicredit", "minicredit"), ("kernels", "minicredit/kernels"),
+                          ("tests", "tests")):
+        shutil.copytree(ROOT / source, folder / place, ignore=clean)
+    shutil.copy(ROOT / "setup.cfg", folder)
+
+
+def mutate(folder, fault):
+    """Plant the fault in the copy.  It has to be there exactly once to be planted."""
+    file = folder / fault.file.replace("kernels/", "minicredit/kernels/")
+    text = file.read_text()
+    if text.count(fault.old) != 1:
+        raise SystemExit(f"{fault.file}: wanted {fault.old!r} once; it is there "
+                         f"{text.count(fault.old)} times ({fault.what})")
+    file.write_text(text.replace(fault.old, fault.new))
+
+
+def run(folder, tests):
+    """pytest's exit status and its output, on the copy in `folder`."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
+                   "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUN, str(folder), *tests]
+    done = subprocess.run(command, cwd=folder / "tests", env=environment, text=True, timeout=LIMIT,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+def nodes(folder, fault):
+    """The full pytest name of the fault's test, which may be given by how it begins."""
+    file, _, begins = fault.test.partition("::")
+    name, bracket, rest = begins.partition("[")
+    lines = (folder / "tests" / file).read_text().splitlines()
+    found = [line[4:line.index("(")] for line in lines if line.startswith(f"def {name}")]
+    if len(found) != 1:
+        raise SystemExit(f"{fault.test}: wanted one test of this name; got {found}")
+    return f"{file}::{found[0]}{bracket}{rest}"
+
+
+def plant(fault):
+    """KILLED, or why not."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder).resolve()
+        copy_tree(folder)
+        mutate(folder, fault)
+        status, said = run(folder, [nodes(folder, fault)])
+    if status == FAILED:
+        return KILLED
+    return SURVIVED if status == 0 else f"NOT RUN (exit status {status})\n{said}"
+
+
+def unmutated(faults):
+    """pytest's exit status and output on a copy without a fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder).resolve()
+        copy_tree(folder)
+        return run(folder, sorted({nodes(folder, fault) for fault in faults}))
+
+
+def main(words):
+    """Plant every fault whose description has all the words; 0 if all are killed."""
+    faults = [fault for fault in FAULTS if all(word in fault.what for word in words)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        healthy = pool.submit(unmutated, faults)
+        ends = list(pool.map(plant, faults))
+    for fault, end in zip(faults, ends):
+        print(f"{end:9} {fault.what:45} {fault.test.removesuffix('.py')}")
+    status, said = healthy.result()
+    if status:
+        print(f"\nwithout any fault the tests fail (exit status {status})\n{said}")
+    print(f"\n{ends.count(KILLED)} of {len(faults)} faults killed")
+    return int(bool(status) or set(ends) != {KILLED})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
