@@ -170,7 +170,7 @@ FAULTS = [
           IDENTITY + "what_a_linear_layer_does_with_noise_shows_the_mirror_its_weights"),
     Fault("mirror keeps f(0)", MIRROR, " - net.layers[i].forward(0 * s)", "",
           IDENTITY + "what_the_mirror_is_told_is_its_formula"),
-    Fault("mirror does not leak", MIRROR, "self.leak * self.B[i] - seen", "0 - seen",
+    Fault("mirror does not leak", MIRROR, "self.decay_mirror * self.B[i] - seen", "0 - seen",
           IDENTITY + "what_the_mirror_is_told_is_its_formula"),
     Fault("mirror hears the same noise for ever", MIRROR, "MIRROR, i, self.t", "MIRROR, i, 0",
           IDENTITY + "every_layer_and_every_step_has_noise_of_its_own"),

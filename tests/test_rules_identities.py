@@ -165,7 +165,7 @@ def test_kolen_pollack_that_has_arrived_is_backprop_with_a_leak_bit_for_bit(opti
 
 @pytest.mark.parametrize("f", ACTIVATIONS)
 def test_what_the_mirror_is_told_is_its_formula(f):
-    rule = build("weight-mirror", sizes=DEEP, f=f, sigma=0.5, leak=0.75)
+    rule = build("weight-mirror", sizes=DEEP, f=f, sigma=0.5, decay_mirror=0.75)
     rule.t = 3
     gradient = rule.feedback_gradient(forward(rule.net, batch(rule.net)[0]))
     assert set(gradient) == {"B[2]", "B[3]", "B[4]"}
@@ -177,7 +177,7 @@ def test_what_the_mirror_is_told_is_its_formula(f):
 
 
 def test_what_a_linear_layer_does_with_noise_shows_the_mirror_its_weights():
-    rule = build("weight-mirror", sizes=(3, 5, 4, 2), f="linear", sigma=0.5, leak=0.75)
+    rule = build("weight-mirror", sizes=(3, 5, 4, 2), f="linear", sigma=0.5, decay_mirror=0.75)
     x, _ = batch(rule.net, N=50)
     h, batches = forward(rule.net, x), 400
     seen = {i: np.zeros_like(rule.B[i]) for i in (2, 3)}

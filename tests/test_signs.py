@@ -10,6 +10,7 @@ from minicredit.experiments import signs
 from minicredit.measure import (SignWatch, effect_signs, inputs_ever_on, logit_slopes,
                                 majority_change, unit_effects)
 from minicredit.measure.angles import by_example
+from minicredit.measure.slopes import count
 
 SIZES = 6, 9, 8, 7, 4
 
@@ -144,18 +145,22 @@ def test_in_a_coherent_network_no_effect_ever_changes_sign_and_with_random_signs
 
 
 def test_minorities_are_counted_as_by_hand():
+    e, active = np.zeros((3, 4, 2)), np.ones((4, 2), bool)      # 3 classes, 4 images, 2 units
+    e[:, :, 0] = np.outer([2, -1, -1], [1, 1, -1, 1])           # minority 1/4 for each class
+    e[:, :, 1] = np.outer([1, -1, 0], [1, -1, -1, -1])
+    active[1:, 1] = False                                       # so only its first image counts
+    found = count(1, e, active, batch=2)
+    assert found.both == 3 / 8                                  # of 5 pairs, and then of 3
+    assert found.minority == pytest.approx(3 / 4 / 5) and found.divided == 3 / 5
+    assert found.mixed == 1 and found.classes == pytest.approx((4 / 3 + 1 / 2) / 5)
+    assert found.majority.tolist() == [[1, 1], [-1, -1], [-1, 0]]
+
+
+def test_a_unit_that_reaches_no_output_has_no_effect_to_count():
     net = create((1, 2, 1, 2), f="relu", dtype="float64")
-    net.W[1][...], net.b[1][...] = [[1, 1]], [5, 0]          # unit 0 always on, unit 1 if x > 0
-    net.W[2][...] = [[1], [-1]]                              # a gate that opens if h_0 > h_1
-    net.W[3][...] = [[1, -1]]
-    net.b[2][...] = -5
-    x = np.array([[1.0], [2], [-1], [-2]])                   # never open: 5 + x - x - 5 = 0
-    found = effect_signs(net, x)[0]
-    assert np.isnan(found.both) and (found.majority == 0).all()
-    net.b[2][...] = -3.5                                     # open unless x < -1.5
-    found = effect_signs(net, x)[0]
-    assert (found.both, found.minority, found.classes) == (0, 0, 0.5)
-    assert found.majority.tolist() == [[1, -1], [-1, 1]]
+    net.b[2][...] = -1e3
+    found = effect_signs(net, np.ones((4, 1)))[0]
+    assert np.isnan(found.both) and np.isnan(found.mixed) and (found.majority == 0).all()
 
 
 def test_a_majority_that_turns_is_a_change_and_one_that_vanishes_is_not_counted():

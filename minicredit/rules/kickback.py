@@ -4,7 +4,7 @@
     delta[i] = beta tau[i] s[i]                              i = L-1 .. 1
     tau[i]_j = sum_k W[i+1]_jk s[i+1]_k                      influence: one layer up, no further
     dW[i]    = h[i-1]^T delta[i] / N
-    W[i]_jk <- sign_k max(0, sign_k W[i]_jk)                 i > 1, after every step ("clip")
+    W[i]_jk <- sign_k max(0, sign_k W[i]_jk)                 i > 1, after every step: "clip"
 
 s = sign [a > 0] is a unit's signed gate.  Backprop has the sum over all paths, pi[i] = W[i+1] (s
 pi)[i+1], in the place of tau[i].  If sign_k W_jk >= 0 above the first layer, neither is ever
@@ -57,7 +57,8 @@ class Kickback:
         choose("form", form, ("error", "reward"))
         require(net, form)
         self.net, self.optimizer = net, make(optimizer, eta, net.ops)
-        self.project, self.form = PROJECTIONS[coherence], form
+        self.project = PROJECTIONS[coherence]
+        self.beta = net.beta if form == "error" else self.reward
         self.explore, self.seed, self.t = explore, seed, 0
         self.passes, self.optimizers, self.arrays = [self.step], [self.optimizer], {}
 
@@ -65,7 +66,7 @@ class Kickback:
         """What each layer is told (`Told`); changes nothing."""
         layers, L = self.net.layers, self.net.L
         delta = [None] * (L + 1)
-        loss, beta = self.net.beta(h[L], y) if self.form == "error" else self.reward(h[L], y)
+        loss, beta = self.beta(h[L], y)                                     # beta (K, N, 1)
         delta[L] = layers[L].times_slope(beta, h[L])
         for i in range(L, 1, -1):
             e = layers[i].pull_back(layers[i].times_slope(beta, h[i]))      # beta tau[i-1]

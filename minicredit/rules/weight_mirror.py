@@ -7,10 +7,10 @@ and B[i] watches what layer i does with noise, with no error in sight:
 
     s ~ N(0, sigma^2)   in the place of h[i-1]
     r = f_i(s) - f_i(0)
-    dB[i]      = leak B[i] - s^T r / (N sigma^2)
+    dB[i]      = decay_mirror B[i] - s^T r / (N sigma^2)
 
 The mean of s^T r / sigma^2 is W[i] times the mean slope, so B[i] turns towards W[i] and, with
-leak 1, grows to its length.
+decay_mirror 1, grows to its length.
 """
 from minicredit.keys import FEEDBACK, MIRROR
 from minicredit.network import descend, forward
@@ -28,8 +28,8 @@ class WeightMirror:
         Learning rate of W and b.
     eta_mirror : float
         Rate of the plain step of B; its reciprocal is the number of batches B looks back.
-    leak : float
-        Leak of B.
+    decay_mirror : float
+        Leak of B at rate eta_mirror; 1 makes B as long as W.
     sigma : float
         Standard deviation of the noise, in units of h: small enough that f is nearly linear.
     optimizer : str
@@ -44,16 +44,17 @@ class WeightMirror:
     needs = "a phase without input or error, in which a layer hears noise"
     cannot = "follow when weights change faster than noise reveals them (Kunin et al. 2020)"
 
-    def __init__(self, net, eta=1e-3, eta_mirror=0.02, leak=1.0, sigma=0.2, optimizer="adam",
-                 seed=0):
-        self.net, self.seed, self.t, self.leak, self.sigma = net, seed, 0, leak, sigma
+    def __init__(self, net, eta=1e-3, eta_mirror=0.02, decay_mirror=1.0, sigma=0.2,
+                 optimizer="adam", seed=0):
+        self.net, self.seed, self.t = net, seed, 0
+        self.decay_mirror, self.sigma = decay_mirror, sigma
         self.optimizer = make(optimizer, eta, net.ops)
         self.optimizer_mirror = make("sgd", eta_mirror, net.ops)
         self.B = [None, None] + [net.layers[i].random_weights((seed, FEEDBACK, i, 0))
                                  for i in range(2, net.L + 1)]
         self.arrays = {f"B[{i}]": self.B[i] for i in range(2, net.L + 1)}
-        self.passes, self.optimizers = [self.step], [self.optimizer]    # B looks back equally far
-                                                                        # however small eta becomes
+        # B's rate is no part of a schedule: B must look back equally far however slow W becomes
+        self.passes, self.optimizers = [self.step], [self.optimizer]
 
     def feedback(self, h, y):
         """What each layer is told (`Told`); changes nothing."""
@@ -73,7 +74,7 @@ class WeightMirror:
             s = self.sigma * noise
             r = net.layers[i].forward(s) - net.layers[i].forward(0 * s)
             seen = net.layers[i].gradient(s, r)["W"]                # s^T r / N
-            gradient[f"B[{i}]"] = self.leak * self.B[i] - seen / self.sigma**2
+            gradient[f"B[{i}]"] = self.decay_mirror * self.B[i] - seen / self.sigma**2
         return gradient
 
     def step(self, x, y):

@@ -1,0 +1,137 @@
+"""The words of the command line, and the configuration that they come to.
+
+What the code calls an option, the command line calls it too: the hyperparameters of a rule are read
+from its constructor, with their defaults and explanations.
+"""
+import argparse
+from pathlib import Path
+
+from minicredit.errors import UserError
+from minicredit.rules import RULES
+from minicredit.settings import hyperparameters, options
+
+DATA = ("digits", "mnist", "fashion-mnist", "cifar10")
+EPOCHS = {"digits": 40, "mnist": 10, "fashion-mnist": 10, "cifar10": 10}
+SEEDS = {"digits": 3}
+BATCH = {"digits": 32}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message):
+        """Raise instead of printing the usage and leaving."""
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def positive(text):
+    """A whole number of at least 1."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10**9:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of at least 1; got {text!r}")
+    return int(text)
+
+
+def add_job_options(parser):
+    """The options that `compare` and `train` share."""
+    add = parser.add_argument
+    add("--data", default="digits", metavar="NAME", help=f"{', '.join(DATA)} (digits)")
+    add("--net", metavar="SIZES", help="64-32-10, 784-5x256-10, or a preset: mnist-fc, cifar-fc, "
+        "lee (a default for each data set)")
+    add("--activation", default="tanh", metavar="F", help="of the hidden layers: tanh, relu (tanh)")
+    add("--init", default="glorot", metavar="NAME", help="glorot, orthogonal (glorot)")
+    add("--epochs", type=positive, metavar="N", help="(40 for digits, else 10)")
+    add("--batch", type=positive, metavar="N", help="images a step (32 for digits, else 128)")
+    add("--decay", default="cosine", metavar="NAME",
+        help="of the learning rates: constant, linear (to 2 %%), cosine (to 0) (cosine)")
+    add("--seeds", type=positive, metavar="K", help="runs of each rule (3 for digits, else 1)")
+    add("--limit", type=positive, metavar="N", help="use only the first N training images")
+    add("--backend", default="numpy", metavar="NAME", help="see `minicredit doctor` (numpy)")
+    add("--dtype", default="float32", metavar="NAME", help="float32, float64 (float32)")
+    add("--out", type=Path, metavar="DIR", help="where the results go (runs/<time>)")
+    add("--quiet", action="store_true", help="print only where the results are")
+
+
+def add_rules(parser):
+    """A parser for each rule below `parser`, with its hyperparameters; the list."""
+    rules = parser.add_subparsers(dest="rule", metavar="RULE", required=True, parser_class=Parser)
+    made = []
+    for name, rule in RULES.items():
+        one = rules.add_parser(name, help=rule.idea, description=f"{rule.title}: {rule.idea} "
+                               f"({rule.paper}).")
+        add_job_options(one)
+        group = one.add_argument_group(f"hyperparameters of {name}")
+        for option in options(rule):
+            text = f"{option.text} (default {option.default})".replace("%", "%%")
+            spellings = {f"--{option.name}", f"--{option.name.replace('_', '-')}"}
+            group.add_argument(*sorted(spellings, reverse=True), dest=f"option {option.name}",
+                               metavar="X", help=text)
+        made.append(one)
+    return made
+
+
+def parser():
+    """The whole command line."""
+    top = Parser(prog="minicredit", description="Who gets the credit? Learning rules for brains "
+                 "and machines, side by side.")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True,
+                                  parser_class=Parser)
+    compare = commands.add_parser("compare", help="train the same network by every rule")
+    compare.add_argument("--rules", default="all", metavar="A,B", help=f"all, or some of "
+                         f"{', '.join(RULES)} (all)")
+    compare.add_argument("--set", action="append", default=[], metavar="RULE.OPTION=VALUE",
+                         help="a hyperparameter of one rule; may be repeated")
+    add_job_options(compare)
+    add_rules(commands.add_parser("train", help="train by one rule, with its hyperparameters"))
+    search = commands.add_parser("search", help="search a rule's hyperparameters on validation "
+                                 "images")
+    for one in add_rules(search):
+        one.add_argument("--trials", type=positive, default=30, metavar="N", help="(30)")
+        one.add_argument("--storage", default="sqlite:///search.db", metavar="URL",
+                         help="any storage of Optuna; the same again goes on (sqlite:///search.db)")
+    commands.add_parser("rules", help="what rules there are, and what each needs")
+    commands.add_parser("doctor", help="which backends load here, cores, libraries, data")
+    data = commands.add_parser("data", help="list or download data sets")
+    what = data.add_subparsers(dest="what", metavar="list|get", required=True, parser_class=Parser)
+    what.add_parser("list", help="what there is, and what is on this machine")
+    what.add_parser("get", help="download").add_argument("name", metavar="NAME")
+    return top
+
+
+def given_options(args):
+    """{option: text}: the hyperparameters that the command line names."""
+    return {key[7:]: value for key, value in vars(args).items()
+            if key.startswith("option ") and value is not None}
+
+
+def chosen(args):
+    """{rule: {option: value}} that the command line asks for."""
+    if args.command != "compare":
+        return {args.rule: hyperparameters(args.rule, given_options(args))}
+    names = list(RULES) if args.rules == "all" else args.rules.split(",")
+    for name in names:
+        if name not in RULES:
+            raise UserError(f"--rules: wanted all or some of {', '.join(RULES)}; got {name!r}")
+    given = {name: {} for name in names}
+    for text in args.set:
+        where, equals, value = text.partition("=")
+        name, dot, option = where.partition(".")
+        if not (equals and dot and name in given):
+            raise UserError(f"--set: wanted RULE.OPTION=VALUE with a rule of this comparison; "
+                            f"got {text!r}")
+        given[name][option] = value
+    return {name: hyperparameters(name, given[name]) for name in given}
+
+
+def configuration(args, command):
+    """Everything that the results depend on, as plain values."""
+    from minicredit.presets import DEFAULT_NET
+    from minicredit.training import DECAYS
+    for name, value, known in (("--data", args.data, DATA), ("--decay", args.decay, DECAYS)):
+        if value not in known:
+            raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
+    return {"command": command, "data": args.data, "net": args.net or DEFAULT_NET[args.data],
+            "activation": args.activation, "init": args.init,
+            "epochs": args.epochs or EPOCHS[args.data], "batch": args.batch or
+            BATCH.get(args.data, 128), "decay": args.decay,
+            "seeds": args.seeds or SEEDS.get(args.data, 1), "limit": args.limit,
+            "backend": args.backend, "dtype": args.dtype, "rules": chosen(args)}

@@ -1,0 +1,54 @@
+"""The hyperparameter search: draws what has a range, remembers, and goes on."""
+import sys
+
+import optuna
+
+from minicredit.__main__ import main
+from minicredit.rules import RULES
+from minicredit.search import RANGES, searched
+from minicredit.settings import options
+
+SMALL = ["--net", "64-8-8-10", "--epochs", "2", "--limit", "100"]
+
+
+def test_a_search_goes_on_where_it_was_and_names_the_command(tmp_path, capsys):
+    storage = f"sqlite:///{tmp_path}/search.db"
+    for trials in ("2", "4"):
+        assert main(["search", "dtp", *SMALL, "--trials", trials, "--storage", storage]) == 0
+        out = capsys.readouterr().out
+        assert out.count("trial ") == 2                 # two at first, and two more
+    assert "best: " in out and "minicredit train dtp --eta " in out
+    study, = optuna.get_all_study_names(storage)
+    assert len(optuna.load_study(study_name=study, storage=storage).trials) == 4
+
+
+def test_what_was_found_is_what_a_run_with_it_gives(tmp_path, capsys):
+    """The value of the best trial is the validation error of the command that is printed."""
+    import json
+    storage = f"sqlite:///{tmp_path}/search.db"
+    assert main(["search", "bp", *SMALL, "--trials", "2", "--storage", storage]) == 0
+    capsys.readouterr()
+    study, = optuna.get_all_study_names(storage)
+    best = optuna.load_study(study_name=study, storage=storage).best_trial
+    assert main(["train", "bp", *SMALL, "--seeds", "1", "--eta", repr(best.params["eta"]),
+                 "--quiet", "--out", str(tmp_path / "run")]) == 0
+    run, = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
+    assert run["validation_error"] == best.value
+
+
+def test_an_option_that_is_given_is_not_searched():
+    assert set(searched("dtp")) == {"eta", "eta_inverse", "target_step", "sigma"}
+    assert "sigma" not in searched("dtp", fixed=["sigma"])
+
+
+def test_every_range_belongs_to_a_rule_and_holds_its_default():
+    known = {option.name: option.default for rule in RULES.values() for option in options(rule)}
+    for name, (low, high) in RANGES.items():
+        assert low <= known[name] <= high
+
+
+def test_without_optuna_the_refusal_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["search", "bp"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "minicredit[search]" in err
