@@ -4,6 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# modules of the packages whose __init__ lists its names; the other packages list themselves
+LISTED = $(filter-out %__, $(basename $(wildcard minicredit/*.py minicredit/rules/*.py \
+    minicredit/layers/*.py)))
+
 .PHONY: help compare test bench lessons site clean
 
 help:                   ## what there is to make
@@ -22,7 +26,9 @@ lessons: .venv/core     ## run every lesson; figures go to figures/
 	@for lesson in lessons/l*.py; do echo $$lesson; $(BIN)/python $$lesson || exit 1; done
 
 site: .venv/site        ## pages from the docstrings, in site/
-	$(BIN)/pdoc --docformat numpy --output-directory site minicredit
+	$(BIN)/pdoc --docformat numpy --math --output-directory site minicredit $(subst /,.,$(LISTED)) \
+	    minicredit.rules minicredit.layers minicredit.data minicredit.measure \
+	    minicredit.experiments minicredit.kernels
 
 clean:                  ## remove what make made
 	rm -rf .venv build site *.egg-info

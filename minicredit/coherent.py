@@ -96,8 +96,8 @@ def create(sizes, f=None, backend="numpy", dtype="float32", init=None, loss="cro
     scale : float
         Mean |w| times n_in above the first layer; 2 keeps the size of h at any depth (ours).
     shared : bool
-        Layer 1 is one ordinary rectifier layer of n_1 units, all of them the input of the K networks
-        above it, whose first weights W[2] are then the free ones (He).  Its unit j hears
+        Layer 1 is one ordinary rectifier layer of n_1 units, the input of all the K networks above
+        it, whose first weights W[2] are then the free ones (He).  Its unit j hears
         sum_c beta_c sum_k w_jk s_k.  What is lost is the guarantee, for this layer: neither w_jk
         nor beta_c keeps one sign, so the sum over a unit's paths can.  The layers above keep it.
 

@@ -8,29 +8,22 @@ test runs.  Prints a table, and exits with 1 if a fault survives, if a test fail
 """
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import hypothesis                                   # noqa: F401  loaded once, and every process
+import numpy                                        # noqa: F401  forked from here has them
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS, LIMIT = 2, 60              # processes at once, and seconds for each
-FAILED = 1                          # pytest's exit status when tests ran and some failed
+HEALTHY, FAILED, WRONG_COPY = 0, 1, 99              # 0 and 1 as pytest says them
 KILLED, SURVIVED = "killed", "SURVIVED"
-
-RUN = """
-import sys
-try:
-    import minicredit, minicredit.kernels, pytest
-    here = [module.__file__ for module in (minicredit, minicredit.kernels)]
-    assert all(file.startswith(sys.argv[1]) for file in here), here
-except BaseException as error:
-    print(repr(error))
-    sys.exit(99)
-sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=line", *sys.argv[2:]]))
-"""
 
 
 class Fault(NamedTuple):
@@ -43,7 +36,8 @@ class Fault(NamedTuple):
     test: str
 
 
-KERNELS, OPTIMIZERS, NETWORK = "kernels/reference.py", "minicredit/optimizers.py", "minicredit/network.py"
+KERNELS, OPTIMIZERS = "kernels/reference.py", "minicredit/optimizers.py"
+NETWORK = "minicredit/network.py"
 RULES = "minicredit/rules/"
 TP, DTP, SDTP, AO = (RULES + file for file in ("target_propagation.py", "dtp.py", "sdtp.py",
                                                "ao_sdtp.py"))
@@ -209,6 +203,8 @@ FAULTS = [
           CALCULUS + "every_layer_with_a_target_descends_its_distance_from_it"),
     Fault("bridge adds instead of mixing", DTP, "((1 - m) * (up - down) + m * back)",
           "((up - down) + m * back)",
+          IDENTITY + "across_the_bridge_dtp_is_target_step_times_backprop"),
+    Fault("bridge sags", DTP, "m * back)", "m * m * back)",
           IDENTITY + "halfway_across_the_bridge_a_target_is_the_mean_of_both_ends"),
     Fault("bridge moves a met target", DTP, "h[i - 1] + ((1 - m) * (up - down) + m * back)",
           "(1 - m) * h_hat[i - 1] + m * (h[i - 1] + back)",
@@ -278,16 +274,6 @@ def mutate(folder, fault):
     file.write_text(text.replace(fault.old, fault.new))
 
 
-def run(folder, tests):
-    """pytest's exit status and its output, on the copy in `folder`."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
-                   "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, str(folder), *tests]
-    done = subprocess.run(command, cwd=folder / "tests", env=environment, text=True, timeout=LIMIT,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.returncode, done.stdout
-
-
 def nodes(folder, fault):
     """The full pytest name of the fault's test, which may be given by how it begins."""
     file, _, begins = fault.test.partition("::")
@@ -299,39 +285,74 @@ def nodes(folder, fault):
     return f"{file}::{found[0]}{bracket}{rest}"
 
 
-def plant(fault):
-    """KILLED, or why not."""
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder).resolve()
-        copy_tree(folder)
+def run(folder, tests):
+    """Run the tests on the copy in `folder`, in this process, and end it with pytest's status."""
+    signal.alarm(LIMIT)
+    sys.dont_write_bytecode = True                  # two faults may differ by less than an mtime
+    with open(folder / "said", "w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    os.chdir(folder / "tests")
+    sys.path.insert(0, str(folder))
+    import minicredit.kernels
+    for module in (minicredit, minicredit.kernels):
+        if not module.__file__.startswith(str(folder)):
+            os._exit(WRONG_COPY)
+    status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=line", *tests])
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def start(folder, faults, tests):
+    """A process that plants the faults in a copy of its own, and runs the tests on it."""
+    folder.mkdir()
+    copy_tree(folder)
+    for fault in faults:
         mutate(folder, fault)
-        status, said = run(folder, [nodes(folder, fault)])
-    if status == FAILED:
-        return KILLED
-    return SURVIVED if status == 0 else f"NOT RUN (exit status {status})\n{said}"
+    pid = os.fork()
+    if not pid:
+        try:
+            run(folder, tests)
+        finally:
+            os._exit(WRONG_COPY)                    # no import, or no pytest: not a failed test
+    return pid
 
 
-def unmutated(faults):
-    """pytest's exit status and output on a copy without a fault."""
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder).resolve()
-        copy_tree(folder)
-        return run(folder, sorted({nodes(folder, fault) for fault in faults}))
+def verdict(status, folder):
+    """What the exit status of a process with a fault means."""
+    if status in (HEALTHY, FAILED):
+        return SURVIVED if status == HEALTHY else KILLED
+    return f"NOT RUN, exit status {status}: {(folder / 'said').read_text()}"
+
+
+def run_all(runs, folder):
+    """The exit status of each (faults, tests), at most WORKERS at a time; 2 copies at most stay."""
+    statuses, running = [None] * len(runs), {}
+    for n in range(len(runs) + WORKERS):
+        if len(running) == WORKERS or n >= len(runs) and running:
+            pid, status = os.wait()
+            done = running.pop(pid)
+            statuses[done] = os.waitstatus_to_exitcode(status)
+        if n < len(runs):
+            running[start(folder / str(n), *runs[n])] = n
+    return statuses
 
 
 def main(words):
     """Plant every fault whose description has all the words; 0 if all are killed."""
     faults = [fault for fault in FAULTS if all(word in fault.what for word in words)]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        healthy = pool.submit(unmutated, faults)
-        ends = list(pool.map(plant, faults))
-    for fault, end in zip(faults, ends):
-        print(f"{end:9} {fault.what:45} {fault.test.removesuffix('.py')}")
-    status, said = healthy.result()
-    if status:
-        print(f"\nwithout any fault the tests fail (exit status {status})\n{said}")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder).resolve()
+        tests = [nodes(ROOT, fault) for fault in faults]
+        runs = [((fault,), (test,)) for fault, test in zip(faults, tests)]
+        *statuses, healthy = run_all([*runs, ((), sorted(set(tests)))], folder)
+        ends = [verdict(status, folder / str(n)) for n, status in enumerate(statuses)]
+        for fault, end in zip(faults, ends):
+            print(f"{end:9} {fault.what:45} {fault.test}")
+        if healthy != HEALTHY:
+            print("\nthe tests fail without any fault:", (folder / str(len(runs)) / "said").read_text())
     print(f"\n{ends.count(KILLED)} of {len(faults)} faults killed")
-    return int(bool(status) or set(ends) != {KILLED})
+    return int(healthy != HEALTHY or set(ends) != {KILLED})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from minicredit.coherent import (CoherentNetwork, clip, coherent_share, create, 
 from minicredit.data import Split, sarcos
 from minicredit.errors import UserError
 from minicredit.kernels import reference
-from minicredit.keys import DATA, NOISE, WEIGHTS
+from minicredit.keys import DATA, FEEDBACK, NOISE, WEIGHTS
 from minicredit.layers.coherent import classes
 from minicredit.network import create as dense
 from minicredit.network import forward
@@ -177,6 +177,23 @@ def test_a_shared_layer_hears_the_sum_over_the_heads():
     assert want.any()
 
 
+def test_wrong_signs_are_counted_where_kickback_and_backprop_tell_a_unit_the_opposite():
+    net, x, y = several(shared=True, N=200)
+    h = forward(net, x)
+    kb, bp = (Rule(net).feedback(h, y).delta for Rule in (Kickback, Backprop))
+    share = [(kb[i] * bp[i] < 0).sum() / (h[i] != 0).sum() for i in (1, 2, 3)]
+    assert opposite_signs(net, h, y)[1:] == share and share[0] > 0
+
+
+def test_a_rule_may_pull_back_through_other_weights():
+    net, x, y = several()
+    h = forward(net, x)
+    delta = Backprop(net).feedback(h, y).delta
+    for layer, d in zip(net.layers[1:], delta[1:]):
+        assert np.array_equal(layer.pull_back(d, 2 * layer.W), 2 * layer.pull_back(d))
+        assert layer.random_weights((0, FEEDBACK, 1, 0)).shape == layer.W.shape
+
+
 def test_the_slope_at_zero_is_zero():
     h = reference.signed_dense(np.ones((1, 1)), np.zeros((1, 1, 2)), np.zeros((1, 2)), classes(2))
     assert not reference.signed_slope(h, classes(2)).any()
@@ -287,6 +304,13 @@ def test_initial_weights_are_the_ones_stated():
     assert not any(b.any() for b in net.b[1:])
 
 
+def test_a_shared_layer_starts_like_the_first_of_any_other():
+    net = create((400, 300, 8, 2), dtype="float64", classes=2, seed=3, first_scale=0.5, shared=True)
+    z = reference.normal((1, 400, 300), (3, WEIGHTS, 1, 0), np.float64)
+    assert np.array_equal(net.W[1], z[0] * (0.5 / 20))
+    assert abs(net.W[2].std() * 150**0.5 - 1) < 0.05             # He: the heads' first are free
+
+
 def test_float32_and_float64_start_alike():
     one, two = (create((9, 8, 2), classes=3, dtype=dtype) for dtype in ("float32", "float64"))
     for i in (1, 2):
@@ -320,8 +344,9 @@ def test_a_dense_network_split_into_groups_without_edges_is_k_networks():
         rows = net.sizes[i - 1] if i == 1 else K * net.sizes[i - 1]
         W, n = np.zeros((rows, K * net.sizes[i])), net.sizes[i]
         for c in range(K):
-            from_ = slice(None) if i == 1 else slice(c * net.sizes[i - 1], (c + 1) * net.sizes[i - 1])
-            W[from_, c * n:(c + 1) * n] = net.W[i][c]
+            m = net.sizes[i - 1]
+            below = slice(None) if i == 1 else slice(c * m, (c + 1) * m)
+            W[below, c * n:(c + 1) * n] = net.W[i][c]
         block = np.tile(classes(n), K) * np.maximum(block @ W + net.b[i].reshape(-1), 0)
         np.testing.assert_allclose(block, np.concatenate(h[i], axis=1), rtol=1e-12, atol=1e-14,
                                    equal_nan=False)
@@ -329,7 +354,7 @@ def test_a_dense_network_split_into_groups_without_edges_is_k_networks():
 
 def test_sizes_of_a_dense_network_become_k_groups():
     assert create((784, 256, 64, 10)).sizes == (784, 26, 7, 2)
-    assert create((784, 12, 10)).sizes == (784, 2, 2)
+    assert create((784, 12, 10)).sizes == create((784, 5, 10)).sizes == (784, 2, 2)
     assert create((784, 256, 64, 10), shared=True).sizes == (784, 256, 7, 2)
     assert create((784, 32, 16, 2), classes=10).K == 10
 

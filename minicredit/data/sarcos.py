@@ -82,7 +82,7 @@ def standardised(columns):
 
 
 def nmse(prediction, y):
-    """Mean squared error over the variance of y: 0 is perfect, 1 is what the mean of y would get."""
+    """Mean squared error over the variance of y: 0 is perfect, 1 is what the mean of y gets."""
     return float(np.mean((prediction - y) ** 2) / np.var(y))
 
 

@@ -158,7 +158,8 @@ def on_sarcos(seed, length, tell):
             net = create((21, 200, 100, 10, 2), loss="squared", seed=seed, first_scale=HE,
                          **trial.net)
             rule = trial.rule(net, eta=3e-3, seed=seed, **trial.options)
-                yield learn(f"SARCOS, torque {joint}", trial, rule, splits, nmse, seed, length, 50, tell)
+            yield learn(f"SARCOS, torque {joint}", trial, rule, splits, nmse, seed, length, 50,
+                        tell)
 
 
 def standardised(images):

@@ -21,13 +21,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from minicredit import compare, data, report
+from minicredit import compare, data
 from minicredit.errors import UserError
+from minicredit.figure import look, pick_styles
 from minicredit.measure import SignWatch, effect_signs, inputs_ever_on, majority_change
 from minicredit.presets import DEFAULT_NET
+from minicredit.report import put
 from minicredit.rules import RULES
 from minicredit.screen import screen
 from minicredit.settings import hyperparameters
+from minicredit.summary import plain
 from minicredit.training import DECAYS, Diverged, epochs
 
 FIRST = 10                      # steps after which everything is looked at for the first time
@@ -159,8 +162,9 @@ def number(x):
 def about(config):
     """What the columns mean."""
     return f"""
-{config['data']}, {config['net']} {config['activation']}, {config['epochs']} epochs of batches of
-{config['batch']}, seed {config['seed']}; Kickback has a coherent network of its own, one a class.
+{config['data']}, {"standardised" if config.get('standardise') else "pixels in 0..1"}, {config['net']}
+{config['activation']}, {config['epochs']} epochs of batches of {config['batch']}, decay
+{config['decay']}, seed {config['seed']}; Kickback has a coherent network of its own, one a class.
 Weights: share whose sign is not the one at the start, after ten steps, one epoch and at the end;
 at the end of those that began above and below the median size; share that ever flipped; flips a
 weight, mean and most; outer flips, across a dead band of 0.1 standard deviations; share that is
@@ -184,7 +188,7 @@ def draw(results):
     from matplotlib.figure import Figure
 
     runs = [record for record in results["runs"] if record["epochs"]]
-    styles = report.pick_styles([record["rule"] for record in runs], dark=False)
+    styles = pick_styles([record["rule"] for record in runs], dark=False)
     L = max(len(record["seen"][0]["weights"]) for record in runs)
     panels = [("weights", i, "changed") for i in range(L)]
     panels += [("units", i, "minority") for i in range(L - 2)]
@@ -192,7 +196,7 @@ def draw(results):
     down = -(-len(panels) // ACROSS)
     width = LEFT + ACROSS * PANEL[0] + (ACROSS - 1) * GAP[0] + 0.4
     height = TOP + down * PANEL[1] + (down - 1) * GAP[1] + BOTTOM
-    with matplotlib.rc_context(report.look(dark=False)):
+    with matplotlib.rc_context(look(dark=False)):
         figure = Figure((width, height), dpi=150)
         for place, what in enumerate(panels):
             row, column = divmod(place, ACROSS)
@@ -260,6 +264,8 @@ def parser():
     add("--decay", default="constant", choices=DECAYS, help="(%(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="(%(default)s)")
     add("--limit", type=int, metavar="N", help="use only the first N training images")
+    add("--standardise", action="store_true", help="pixels minus their mean, over their standard "
+        "deviation, instead of in 0..1")
     add("--out", type=Path, default=Path("runs/signs"), metavar="DIR", help="(%(default)s)")
     add("--quiet", action="store_true", help="print only the table")
     return top
@@ -276,8 +282,9 @@ def configuration(args, command):
     net = args.net or DEFAULT_NET.get(args.data)
     return {"command": command, "data": args.data, "net": net, "activation": args.activation,
             "init": "glorot", "epochs": args.epochs, "batch": args.batch, "decay": args.decay,
-            "seeds": 1, "seed": args.seed, "limit": args.limit, "backend": "numpy",
-            "dtype": "float32", "rules": {name: hyperparameters(name, {}) for name in names}}
+            "seeds": 1, "seed": args.seed, "limit": args.limit,
+            "standardise": args.standardise, "backend": "numpy", "dtype": "float32",
+            "rules": {name: hyperparameters(name, {}) for name in names}}
 
 
 def main(arguments=None):
@@ -291,10 +298,10 @@ def main(arguments=None):
         print(f"signs: {error}", file=sys.stderr)
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    report.put(args.out / "signs.json", json.dumps(report.plain(results), indent=1).encode())
-    report.put(args.out / "signs.md", table(results).encode())
+    put(args.out / "signs.json", json.dumps(plain(results), indent=1).encode())
+    put(args.out / "signs.md", table(results).encode())
     if any(record["epochs"] for record in results["runs"]):
-        report.put(args.out / "signs.png", draw(results))
+        put(args.out / "signs.png", draw(results))
     print(table(results))
     return 0
 
@@ -302,15 +309,24 @@ def main(arguments=None):
 def work(args, command):
     """Train and watch every rule; {"config", "versions", "runs"}."""
     config = configuration(args, command)
-    loaded = data.load(config["data"])
-    if config["limit"]:
-        train = type(loaded.train)(*(array[:config["limit"]] for array in loaded.train))
-        loaded = replace(loaded, train=train)
+    loaded = images(config)
     compare.check(config, loaded)
     with screen(config, args.quiet) as shown:
         shown.expect(compare.expected(config, loaded))
         runs = [run(name, config, loaded, shown) for name in config["rules"]]
     return {"config": config, "versions": compare.versions(), "runs": runs}
+
+
+def images(config):
+    """The data set, cut to `limit` training images, standardised if that is asked."""
+    loaded = data.load(config["data"])
+    x, y = (array[:config["limit"]] for array in loaded.train)
+    splits = {"train": type(loaded.train)(x, y), "validation": loaded.validation,
+              "test": loaded.test}
+    if config["standardise"]:
+        splits = {name: split._replace(x=(split.x - x.mean()) / x.std())
+                  for name, split in splits.items()}
+    return replace(loaded, **splits)
 
 
 if __name__ == "__main__":
