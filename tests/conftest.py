@@ -8,7 +8,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")          # the arrays are sma
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from minicredit import create
 from minicredit.kernels import BACKENDS, BackendError, load
@@ -16,6 +16,8 @@ from minicredit.rules import RULES
 
 settings.register_profile("minicredit", deadline=None, derandomize=True, database=None,
                           max_examples=int(os.environ.get("MINICREDIT_EXAMPLES", 20)))
+settings.register_profile("first failure", settings.get_profile("minicredit"),
+                          phases=[Phase.explicit, Phase.generate])      # no smaller example sought
 settings.load_profile("minicredit")
 
 ULPS = 4                        # an entry is a short chain: product, sum, nonlinearity, difference

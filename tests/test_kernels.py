@@ -9,7 +9,7 @@ from conftest import assert_close, same
 from minicredit.kernels import BACKENDS, BackendError, load, reference
 
 DTYPES = "float32", "float64"
-CASES = [(1, 1, 1), (7, 5, 3), (2, 3, 67), (131, 2, 3), (3, 4, 4)]      # N, n_in, n_out: one, prime,
+CASES = [(1, 1, 1), (7, 5, 3), (2, 3, 67), (131, 2, 3), (3, 4, 4)]      # N, n_in, n_out: 1, prime,
                                                                         # wide, tall, square
 KEY = 1234567890123, 2, 3, 4567890123456                    # both halves of seed and step in use
 

@@ -192,7 +192,8 @@ def test_the_experiment_writes_a_table_a_figure_and_everything(tmp_path, capsys)
 
 
 def test_the_experiment_refuses_in_one_sentence(tmp_path, capsys):
-    for wrong in (["--rules", "bpp"], ["--epochs", "0"], ["--net", "3-2"], ["--data", "none"]):
+    for wrong in (["--rules", "bpp"], ["--epochs", "0"], ["--net", "3-2"], ["--data", "none"],
+                  ["--batch", "200"]):
         assert signs.main(["--data", "digits", *wrong, "--out", str(tmp_path / "out")]) == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()

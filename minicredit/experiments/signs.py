@@ -161,14 +161,15 @@ def number(x):
 
 def about(config):
     """What the columns mean."""
+    pixels = "standardised pixels" if config["standardise"] else "pixels in 0..1"
     return f"""
-{config['data']}, {"standardised" if config.get('standardise') else "pixels in 0..1"}, {config['net']}
-{config['activation']}, {config['epochs']} epochs of batches of {config['batch']}, decay
-{config['decay']}, seed {config['seed']}; Kickback has a coherent network of its own, one a class.
+{config['data']}, {pixels}, {config['net']} {config['activation']}, {config['epochs']} epochs of
+batches of {config['batch']}, decay {config['decay']}, seed {config['seed']}; Kickback has a
+coherent network of its own, one a class, from the same sizes.
 Weights: share whose sign is not the one at the start, after ten steps, one epoch and at the end;
 at the end of those that began above and below the median size; share that ever flipped; flips a
 weight, mean and most; outer flips, across a dead band of 0.1 standard deviations; share that is
-exactly 0.  Weights of inputs that are never on are left out.
+exactly 0.  Weights of inputs that are 0 in every image are left out.
 Units, hidden layers, {IMAGES} test images: share of (unit, class) pairs whose effect takes both
 signs in one batch, share of images with the rarer sign, both from start to end; share of pairs
 whose commoner sign at the end is not the one at the start, or before the last epoch.
@@ -178,7 +179,7 @@ whose commoner sign at the end is not the one at the start, or before the last e
 # The figure ---------------------------------------------------------------------------------------
 
 ACROSS, PANEL, GAP = 3, (3.3, 2.1), (0.95, 1.15)            # panels in a row; inches
-LEFT, TOP, BOTTOM = 0.7, 1.0, 0.6
+LEFT, RIGHT, TOP, BOTTOM = 0.7, 0.55, 1.0, 0.6
 
 
 def draw(results):
@@ -194,7 +195,7 @@ def draw(results):
     panels += [("units", i, "minority") for i in range(L - 2)]
     panels += [("units", i, "moved") for i in range(L - 1)]
     down = -(-len(panels) // ACROSS)
-    width = LEFT + ACROSS * PANEL[0] + (ACROSS - 1) * GAP[0] + 0.4
+    width = LEFT + ACROSS * PANEL[0] + (ACROSS - 1) * GAP[0] + RIGHT
     height = TOP + down * PANEL[1] + (down - 1) * GAP[1] + BOTTOM
     with matplotlib.rc_context(look(dark=False)):
         figure = Figure((width, height), dpi=150)
@@ -229,9 +230,10 @@ def draw_panel(axes, runs, what, styles):
     for record in runs:
         colour, line, marker = styles[record["rule"]]
         seen = [s for s in record["seen"] if i < len(s[kind])]
+        marked = [0, *(1 + 2**n for n in range(12) if 2**n < len(seen) - 2), len(seen) - 1]
         axes.plot([max(1, s["steps"]) for s in seen], [s[kind][i][key] for s in seen], line,
-                  color=colour, marker=marker, markersize=4, linewidth=1.4, clip_on=False,
-                  zorder=3)
+                  color=colour, marker=marker, markersize=4.5, linewidth=1.4, clip_on=False,
+                  zorder=3, markevery=[1, *marked])
     title, explanation = TITLES[key]
     axes.set_title(title.format(i + 1), pad=34 if "\n" in explanation else 22)
     axes.annotate(explanation, (0, 1), (0, 7), xycoords="axes fraction",
@@ -311,6 +313,9 @@ def work(args, command):
     config = configuration(args, command)
     loaded = images(config)
     compare.check(config, loaded)
+    steps = -(-len(loaded.train.y) // config["batch"])
+    if steps <= FIRST:
+        raise UserError(f"--batch: wanted more than {FIRST} steps an epoch; got {steps}")
     with screen(config, args.quiet) as shown:
         shown.expect(compare.expected(config, loaded))
         runs = [run(name, config, loaded, shown) for name in config["rules"]]
