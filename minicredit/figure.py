@@ -5,7 +5,8 @@
 import io
 import itertools
 
-from minicredit.summary import (angles, chosen, curve, finished, mean, numbers, runs_by_rule, summary)
+from minicredit.summary import (angles, chosen, curve, finished, mean, numbers, runs_by_rule,
+                                summary)
 
 # One hue per family, so that 13 lines read as four groups; colours told apart by the colour-blind
 # (after Okabe & Ito 2008).  Inside a family: lightness, line and marker.

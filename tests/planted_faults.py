@@ -64,6 +64,9 @@ FAULTS = [
           OPERATION + "pull_back_is_delta_times_W_transposed"),
     Fault("b gradient is a sum", KERNELS, "delta.sum(axis=0) / len(h)", "delta.sum(axis=0)",
           OPERATION + "dense_grad_is_the_mean_of_the_outer_products"),
+    Fault("mean over one example too many", KERNELS, "h.T @ delta / len(h)",
+          "h.T @ delta / (len(h) + 1)",
+          CONTRACT + "a_batch_twice_over_gives_the_mean_updates_of_one[bp]"),
     Fault("b left out", KERNELS, "a = h @ W\n    a += b\n", "a = h @ W\n",
           OPERATION + "dense_is_f_of_h_W_plus_b"),
     Fault("difference without down", KERNELS, "return h + (up - down)", "return h + up",
@@ -134,6 +137,12 @@ FAULTS = [
           "= 0, 0, 2, 3, 4, 5, 6",
           CONTRACT + "no_two_arrays_start_with_the_same_random_numbers_at_any_scale[fa]"),
 
+    Fault("a layer of wrapping", "minicredit/layers/dense.py",
+          "return self.ops.dense(h, self.W, self.b, self.f)",
+          "return self.say(h)\n\n    def say(self, h):\n"
+          "        return self.ops.dense(h, self.W, self.b, self.f)",
+          CONTRACT + "a_step_is_at_most_four_of_our_functions_deep[dtp]"),
+
     # Backprop and the feedback alignment family
     Fault("backprop without the slope", BP, "layers[i - 1].times_slope(e, h[i - 1])", "e",
           CALCULUS + "backprop_descends_the_mean_loss"),
@@ -142,6 +151,14 @@ FAULTS = [
           CALCULUS + "backprop_descends_the_mean_loss"),
     Fault("feedback alignment uses W", FA, "layers[i].pull_back(delta[i], B[i])",
           "layers[i].pull_back(delta[i])", IDENTITY + "feedback_alignment_is_its_formula"),
+    Fault("errors centred over the batch", FA, "layers[i - 1].times_slope(e, h[i - 1])",
+          "layers[i - 1].times_slope(e - e.mean(axis=0), h[i - 1])",
+          CONTRACT + "what_an_example_is_told_does_not_depend_on_its_batch[fa]"),
+    Fault("feedback ignores the seed", FA, "(seed, FEEDBACK, i, 0)", "(0, FEEDBACK, i, 0)",
+          CONTRACT + "another_seed_gives_other_bits_unless_nothing_is_random[fa]"),
+    Fault("later units hear more", DFA, "e = ops.pull_back(delta[L], B[i])",
+          "e = ops.pull_back(delta[L], B[i]); e = e * (e[0] * 0 + 1).cumsum()",
+          CONTRACT + "units_in_another_order_are_told_the_same_in_that_order[dfa]"),
     Fault("dfa passes the error from layer to layer", DFA,
           "for i in range(1, L):\n            e = ops.pull_back(delta[L], B[i])",
           "for i in range(L - 1, 0, -1):\n            e = ops.pull_back(delta[i + 1], B[i])",
@@ -238,6 +255,10 @@ FAULTS = [
           IDENTITY + "the_next_target_of_sdtp_is_the_difference_at_the_label"),
     Fault("top inverse learns from logits", SDTP, "net.ops.softmax(above) if i == L else above",
           "above", INVERSE),
+    Fault("hidden layers are told nothing", SDTP, "times_slope(h[i] - h_hat[i], h[i])",
+          "times_slope(h[i] - h[i], h[i])",
+          CONTRACT + "hidden_layers_that_learn_do_ten_times_better_than_hidden_layers_that_do_not"
+          "[sdtp]"),
     Fault("feedback counts a step", SDTP, "p = ops.softmax(h[L])\n",
           "p = ops.softmax(h[L]); self.t += 1\n", CONTRACT + "asking_changes_nothing[sdtp]"),
     Fault("sdtp serves any loss", RULES + "inverses.py", "if classifier and", "if False and",

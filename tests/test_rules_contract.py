@@ -16,7 +16,7 @@ from minicredit.rules import RULES
 
 SEEDLESS = {"bp", "kickback"}                   # nothing in them is random
 TARGETS = {"tp", "dtp", "sdtp", "ao-sdtp"}
-ONE_KERNEL = str(Path(reference.__file__).parent)
+KERNELS = str(Path(reference.__file__).parent)
 PACKAGE = str(Path(minicredit.__file__).parent)
 
 
@@ -458,8 +458,8 @@ def test_a_rule_without_hidden_layers_is_backprop_or_is_refused(name):
 def deepest(rule, x, y):
     """The longest chain of our functions from `step` down, by name.
 
-    An operation counts as one, whatever it calls beside itself in its own kernel file, and so does
-    the optimiser's; comprehensions are lines, not functions (Python 3.12 runs them in line).
+    An operation counts as one, whatever it calls among the kernels; comprehensions are lines, not
+    functions (Python 3.12 runs them in line).
     """
     chain, longest = [], []
 
@@ -467,9 +467,9 @@ def deepest(rule, x, y):
         nonlocal longest
         code = frame.f_code
         if event == "call" and code.co_name[0] != "<":
-            kernel = code.co_filename.startswith(ONE_KERNEL)
-            inside = chain and chain[-1].f_code.co_filename.startswith(ONE_KERNEL)
-            if (kernel and not inside) or code.co_filename.startswith(PACKAGE):
+            ours = code.co_filename.startswith((PACKAGE, KERNELS))
+            inside = chain and chain[-1].f_code.co_filename.startswith(KERNELS)
+            if ours and not (inside and code.co_filename.startswith(KERNELS)):
                 chain.append(frame)
                 longest = max(longest, [f.f_code.co_name for f in chain], key=len)
         elif event == "return" and chain and chain[-1] is frame:

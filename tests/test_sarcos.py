@@ -1,6 +1,7 @@
 """SARCOS: our reader of MATLAB 5 files gives what was written, or one sentence."""
 import os
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def test_what_was_written_is_read(tmp_path, pack, name, shape):
     (b"", "wanted a MATLAB 5 file"),
     (b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(512), "wanted a MATLAB 5 file"),
     (b"MATLAB 5.0 MAT-file".ljust(124) + b"\x01\x00MI" + matrix(), "little-endian"),
-    (bytes(126) + b"IM" + matrix(), "wanted a MATLAB 5 file"),
+    (bytes(124) + b"\x00\x01IM" + matrix(), "wanted a MATLAB 5 file"),
     (HEADER, "wanted an element at byte 128"),
     (HEADER + matrix()[:-8], "cut off"),
     (HEADER + matrix()[:60], "cut off"),
@@ -69,7 +70,7 @@ def test_what_was_written_is_read(tmp_path, pack, name, shape):
     (HEADER + matrix(shape=(2**31 - 1, 2**31 - 1)), "wanted 2147483647x2147483647 numbers"),
     (HEADER + matrix(kind=7), "got type 7"),
     (HEADER + struct.pack("<II", 14, 2**32 - 8) + matrix()[8:], "cut off or damaged"),
-    (HEADER + struct.pack("<II", 9 << 16 | 14, 0), "wanted 9 bytes at byte 132"),
+    (HEADER + struct.pack("<II", 9 << 16 | 14, 0) + bytes(64), "wanted 9 bytes at byte 132"),
     (HEADER + packed(matrix())[:-9] + bytes(9), "damaged"),
     (HEADER + element(15, zlib.compress(matrix())[:-20]), "got one that is cut off"),
     (HEADER + packed(bytes(sarcos.LARGEST + 1)), "at most .* bytes, got more"),
@@ -80,16 +81,24 @@ def test_another_file_is_refused_with_a_sentence(tmp_path, data, sentence):
     assert "\n" not in str(error.value) and "a.mat" in str(error.value)
 
 
-def test_a_false_size_costs_no_memory(tmp_path):
-    """A header that claims 2^62 numbers: refused before anything is allocated for them."""
-    import tracemalloc
-    path = write(tmp_path, HEADER + matrix(shape=(2**31 - 1, 2**31 - 1)))
+def peak_of_refusing(path):
+    """Bytes alive at once while a file is read and refused."""
     tracemalloc.start()
     with pytest.raises(UserError):
         sarcos.matrix(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2**23
+    return peak
+
+
+def test_a_false_size_costs_no_memory(tmp_path):
+    path = write(tmp_path, HEADER + matrix(shape=(2**31 - 1, 2**31 - 1)))
+    assert peak_of_refusing(path) < 2**23
+
+
+def test_a_compressed_bomb_costs_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sarcos, "LARGEST", 2**20)
+    assert peak_of_refusing(write(tmp_path, HEADER + packed(bytes(2**26)))) < 2**24
 
 
 WHOLE = [HEADER + matrix(), HEADER + packed(matrix())]

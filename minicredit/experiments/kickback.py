@@ -1,7 +1,7 @@
 """Does Kickback keep up with backprop, and what does it need for that?
 
-    python -m minicredit.experiments.kickback sarcos --seeds 3     about 10 minutes on one core
-    python -m minicredit.experiments.kickback mnist --seeds 3      about 10 minutes
+    python -m minicredit.experiments.kickback sarcos --seeds 3     about 5 minutes on one core
+    python -m minicredit.experiments.kickback mnist --seeds 3      about 7 minutes
     python -m minicredit.experiments.kickback all --out kickback.md
 
 SARCOS  the network of Balduzzi et al. (2015), 21-200-100-10-2, on torques 1, 4 and 7; the published
@@ -220,11 +220,12 @@ def demands(runs):
                 asked.append((f"{task}: Kickback, normalised squared error", kb, 0.035))
     if any(run.task == "MNIST" for run in runs):
         bp, kb = mean(runs, "MNIST", "backprop"), mean(runs, "MNIST", "Kickback")
+        reward, shared = (mean(runs, "MNIST", f"Kickback, {what}")
+                          for what in ("reward only", "shared layer"))
         asked += [("MNIST: Kickback, % wrong", kb, 2.6),
                   ("MNIST: Kickback - backprop, points", kb - bp, 0.3),
-                  ("MNIST: reward only, % wrong", mean(runs, "MNIST", "Kickback, reward only"), 3.5),
-                  ("MNIST: shared layer, % wrong", mean(runs, "MNIST", "Kickback, shared layer"),
-                   2.0)]
+                  ("MNIST: reward only, % wrong", reward, 3.5),
+                  ("MNIST: shared layer, % wrong", shared, 2.0)]
     return asked
 
 

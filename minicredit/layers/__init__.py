@@ -8,6 +8,10 @@
 and `times_slope(e, h)`, which turns an error at h into delta, the error at the pre-activation.  A
 rule never asks which kind of layer it has.
 """
+from minicredit.layers.convolution import Convolution, ConvolutionTranspose
 from minicredit.layers.dense import Dense
+from minicredit.layers.locally_connected import LocallyConnected, LocallyConnectedTranspose
+from minicredit.layers.residual import Residual
 
-__all__ = ["Dense"]
+__all__ = ["Convolution", "ConvolutionTranspose", "Dense", "LocallyConnected",
+           "LocallyConnectedTranspose", "Residual"]

@@ -1,8 +1,8 @@
 """Kolen-Pollack (Kolen & Pollack 1994; Akrout et al. 2019).
 
     delta[i-1] = (delta[i] B[i]^T) f'(a[i-1])                i = L .. 2,  as feedback alignment
-    W[i]      <- (1 - leak) (W[i] + u)                      u: the optimiser's step for
-    B[i]      <- (1 - leak) (B[i] + u)                         dW[i] = h[i-1]^T delta[i] / N
+    W[i]      <- (1 - leak) (W[i] + u)                       u: the optimiser's step for
+    B[i]      <- (1 - leak) (B[i] + u)                          dW[i] = h[i-1]^T delta[i] / N
 
 Both ends of a connection see h[i-1] and delta[i], so both can make the same step.  Then W[i] - B[i]
 shrinks by (1 - leak) each time, and feedback alignment becomes backprop.
