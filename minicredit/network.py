@@ -36,6 +36,8 @@ class Network:
         self.sizes = (layers[0].n_in, *(layer.n_out for layer in layers))
         self.W = [None, *(layer.W for layer in layers)]         # the layers' own arrays: updates
         self.b = [None, *(layer.b for layer in layers)]         # are in place, so these stay true
+        if loss not in LOSSES:
+            raise UserError(f"loss: wanted one of {', '.join(LOSSES)}; got {loss!r}")
         self.loss = getattr(ops, LOSSES[loss])
 
     def output(self, h_L):
@@ -73,8 +75,7 @@ def create(sizes, f="tanh", backend="numpy", dtype="float32", init="glorot", los
     if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
         raise UserError(f"sizes: wanted two or more positive integers; got {sizes}")
     for name, value, known in (("f", f, ("tanh", "relu", "linear")), ("init", init, INITIAL),
-                               ("dtype", str(np.dtype(dtype)), ("float32", "float64")),
-                               ("loss", loss, LOSSES)):
+                               ("dtype", str(np.dtype(dtype)), ("float32", "float64"))):
         if value not in known:
             raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
     ops, L = load(backend), len(sizes) - 1

@@ -19,7 +19,8 @@ from minicredit.layers import Dense
 from minicredit.network import descend, forward
 from minicredit.optimizers import descend_all, make
 from minicredit.rules.asking import Told
-from minicredit.rules.inverses import choose, inverses, require
+from minicredit.rules.inverses import inverses, require
+from minicredit.rules.options import choose, within
 
 
 class AOSDTP:
@@ -35,7 +36,7 @@ class AOSDTP:
         See `minicredit.optimizers`.
     n_aux : int
         Number of auxiliary outputs z.  Bartunov et al.: 512 on CIFAR-10; not stated for MNIST.
-    label_step : float in (0, 1]
+    label_step : float in [0, 1]
         How far o_hat goes from o to the label.  1 is the published rule; less is an option of ours.
     sigma : float
         Standard deviation of the noise the inverses learn under, in units of h.
@@ -60,6 +61,8 @@ class AOSDTP:
         require(net, "ao-sdtp", classifier=True)
         choose("schedule", schedule, ("alternating", "parallel"))
         choose("goal", goal, ("clean", "noisy"))
+        within("label_step", label_step, 0, 1)
+        within("n_aux", n_aux, 0)
         self.net, self.seed, self.t, self.n_aux = net, seed, 0, n_aux
         self.label_step, self.sigma, self.goal = label_step, sigma, goal
         self.optimizer = make(optimizer, eta, net.ops)

@@ -19,7 +19,8 @@ from minicredit.keys import NOISE
 from minicredit.network import descend, forward
 from minicredit.optimizers import descend_all, make
 from minicredit.rules.asking import Told
-from minicredit.rules.inverses import choose, inverses, require
+from minicredit.rules.inverses import inverses, require
+from minicredit.rules.options import choose, within
 
 
 class DTP:
@@ -68,6 +69,8 @@ class DTP:
         choose("schedule", schedule, ("alternating", "parallel"))
         choose("first_target", first_target, ("penultimate", "output"))
         choose("goal", goal, ("noisy", "clean"))
+        within("bridge", bridge, 0, 1)
+        within("inverse_steps", inverse_steps, 1)
         self.net, self.seed, self.t = net, seed, 0
         self.target_step, self.sigma, self.goal = target_step, sigma, goal
         self.inverse_steps, self.bridge = inverse_steps, bridge

@@ -73,15 +73,3 @@ def require(net, rule, classifier=False):
     if classifier and net.loss is not net.ops.softmax_xent:
         raise UserError(f"{rule}: its output target is a label distribution, so it wants a network "
                         "with loss=cross-entropy; got another loss")
-
-
-def choose(name, value, known):
-    """An option that is a word.
-
-    Raises
-    ------
-    UserError
-        If it is not one of those known.
-    """
-    if value not in known:
-        raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")

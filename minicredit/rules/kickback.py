@@ -20,7 +20,7 @@ from minicredit.keys import REWARD
 from minicredit.network import descend, forward
 from minicredit.optimizers import make
 from minicredit.rules.asking import Told
-from minicredit.rules.inverses import choose
+from minicredit.rules.options import choose, within
 
 
 class Kickback:
@@ -55,6 +55,7 @@ class Kickback:
                  seed=0):
         choose("coherence", coherence, PROJECTIONS)
         choose("form", form, ("error", "reward"))
+        within("explore", explore, 0, 1)
         require(net, form)
         self.net, self.optimizer = net, make(optimizer, eta, net.ops)
         self.project = PROJECTIONS[coherence]

@@ -17,7 +17,8 @@ from minicredit.keys import NOISE
 from minicredit.network import descend, forward
 from minicredit.optimizers import descend_all, make
 from minicredit.rules.asking import Told
-from minicredit.rules.inverses import choose, inverses, require
+from minicredit.rules.inverses import inverses, require
+from minicredit.rules.options import choose, within
 
 
 class SDTP:
@@ -31,7 +32,7 @@ class SDTP:
         Learning rates of the forward maps (W, b) and of the inverses (V, c).
     optimizer, optimizer_inverse : str
         See `minicredit.optimizers`.
-    label_step : float in (0, 1]
+    label_step : float in [0, 1]
         How far p_hat goes from p to the label.  1 is the published rule; less is an option of ours,
         under which the inverses stay where they are linear.
     sigma : float
@@ -58,6 +59,7 @@ class SDTP:
         require(net, "sdtp", classifier=True)
         choose("schedule", schedule, ("alternating", "parallel"))
         choose("goal", goal, ("clean", "noisy"))
+        within("label_step", label_step, 0, 1)
         self.net, self.seed, self.t = net, seed, 0
         self.label_step, self.sigma, self.goal = label_step, sigma, goal
         self.optimizer = make(optimizer, eta, net.ops)

@@ -86,8 +86,10 @@ class FreshSignSymmetry(FixedSignSymmetry):
 
     def step(self, x, y):
         """Learn from one batch, then draw the next one's magnitudes; returns the loss."""
-        loss = super().step(x, y)
+        h = forward(self.net, x)
+        told = self.feedback(h, y)
+        descend(self.net, h, told.delta, self.optimizer)
         self.t += 1
         for i in range(2, self.net.L + 1):
             self.M[i][...] = self.magnitude(i)
-        return loss
+        return told.loss

@@ -17,7 +17,8 @@ from minicredit.keys import NOISE
 from minicredit.network import descend, forward
 from minicredit.optimizers import descend_all, make
 from minicredit.rules.asking import Told
-from minicredit.rules.inverses import choose, exact_inverses, inverses, require
+from minicredit.rules.inverses import exact_inverses, inverses, require
+from minicredit.rules.options import choose
 
 
 class TargetPropagation:

@@ -16,6 +16,7 @@ from minicredit.keys import FEEDBACK, MIRROR
 from minicredit.network import descend, forward
 from minicredit.optimizers import descend_all, make
 from minicredit.rules.asking import Told
+from minicredit.rules.options import within
 
 
 class WeightMirror:
@@ -46,6 +47,7 @@ class WeightMirror:
 
     def __init__(self, net, eta=1e-3, eta_mirror=0.02, decay_mirror=1.0, sigma=0.2,
                  optimizer="adam", seed=0):
+        within("sigma", sigma, 1e-6)                            # r is divided by its square
         self.net, self.seed, self.t = net, seed, 0
         self.decay_mirror, self.sigma = decay_mirror, sigma
         self.optimizer = make(optimizer, eta, net.ops)
