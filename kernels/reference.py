@@ -6,12 +6,15 @@ except the optimisers at the end, which change their first argument and their st
     activations    dense, times_slope, pull_back, dense_grad, difference, join,
                    with_signs
     coherent nets  signed_dense, signed_slope, signed_pull_back, signed_grad, influence
+    images         local_dense, local_pull_back, local_grad, local_transposed,
+                   local_transposed_pull_back, local_transposed_grad, and conv_ for local_
     losses         softmax, softmax_xent, squared_error
     randomness     philox, uniform, normal, permutation
     optimisers     sgd, momentum, manhattan, rmsprop, rmsprop_centred, adam, leak
     arrays         asarray, to_numpy
 """
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 PHILOX_M = 0xD2511F53, 0xCD9E8D57           # multipliers of philox4x32 (Salmon et al. 2011)
 PHILOX_W = 0x9E3779B9, 0xBB67AE85           # what the key grows by each round
@@ -168,6 +171,317 @@ def influence(s, W):
     array (K, N, n_in)
     """
     return s @ W.transpose(0, 2, 1)
+
+
+# Images: rows x columns x channels, flat, channels innermost --------------------------------------
+#
+# A stencil is nine integers, (R, C, ch, k, s, top, left, R1, C1): the rows, columns and channels of
+# an image; the kernel's side and stride; the rows and columns of zeros above and left of the image;
+# and the rows and columns of places.  Place (r, c) sees the S = k k ch numbers that begin at row
+# r s - top and column c s - left.  There are P = R1 C1 places, with F channels each.
+
+def patches(h, stencil):
+    """What each place sees, zeros where it looks past the edge; (N, R C ch) -> (N, P, S)."""
+    R, C, ch, k, s, top, left, R1, C1 = stencil
+    around = np.zeros((len(h), *extent(stencil), ch), h.dtype)
+    around[:, top:top + R, left:left + C] = h.reshape(len(h), R, C, ch)
+    n, row, column, one = around.strides
+    seen = as_strided(around, (len(h), R1, C1, k, k, ch),
+                      (n, s * row, s * column, row, column, one))       # windows that overlap
+    return seen.reshape(len(h), R1 * C1, k * k * ch)
+
+
+def extent(stencil):
+    """Rows and columns of the image with its zeros, as far as the kernel or the image reaches."""
+    R, C, _, k, s, top, left, R1, C1 = stencil
+    return max(top + R, s * (R1 - 1) + k), max(left + C, s * (C1 - 1) + k)
+
+
+def gather(h, W, stencil):
+    """What place p sees, times W[p]: one matrix product a place.
+
+    Parameters
+    ----------
+    h : array (N, R C ch)
+    W : array (P, S, F), or (S, F), shared
+
+    Returns
+    -------
+    array (N, P, F)
+    """
+    seen = patches(h, stencil)
+    a = np.empty((*seen.shape[:2], W.shape[-1]), h.dtype)
+    np.matmul(seen.swapaxes(0, 1), W, out=a.swapaxes(0, 1))
+    return a
+
+
+def scatter(h, W, stencil):
+    """What place p says, times W[p], added to what it looks at: `gather` with W^T, transposed.
+
+    Parameters
+    ----------
+    h : array (N, P F)
+    W : array (P, F, S), or (F, S), shared
+
+    Returns
+    -------
+    array (N, R C, ch)
+    """
+    R, C, ch, k, s, top, left, R1, C1 = stencil
+    N, taps = len(h), W.reshape(*W.shape[:-1], k, k, ch)
+    h = h.reshape(N, R1 * C1, W.shape[-2]).swapaxes(0, 1)               # (P, N, F)
+    e = np.zeros((*extent(stencil), N, ch), h.dtype)
+    for i in range(k):
+        for j in range(k):                          # where tap (i, j) of every place looks
+            part = (h @ taps[..., i, j, :]).reshape(R1, C1, N, ch)
+            e[i:i + s * R1:s, j:j + s * C1:s] += part
+    inside = e[top:top + R, left:left + C]                              # (R, C, N, ch)
+    return inside.transpose(2, 0, 1, 3).reshape(N, R * C, ch)
+
+
+def nonlinear(a, f):
+    """f(a), in place, for f in {"linear", "tanh", "relu"}."""
+    if f == "tanh":
+        np.tanh(a, out=a)
+    elif f == "relu":
+        np.maximum(a, 0, out=a)
+    return a
+
+
+def flat(a):
+    """(N, places, channels) -> (N, places channels)."""
+    return a.reshape(len(a), a.shape[1] * a.shape[2])
+
+
+def local_dense(h, W, b, f, stencil):
+    """h'[p] = f(h[what p sees] W[p] + b[p]): a dense layer at each place, with its own weights.
+
+    Parameters
+    ----------
+    h : array (N, R C ch)
+    W : array (P, S, F)
+    b : array (P, F)
+    f : {"linear", "tanh", "relu"}
+    stencil : tuple of nine int
+        See above.
+
+    Returns
+    -------
+    array (N, P F)
+    """
+    a = gather(h, W, stencil)
+    a += b
+    return flat(nonlinear(a, f))
+
+
+def local_pull_back(delta, W, stencil):
+    """e = sum over the places p that see a unit of delta[p] W[p]^T, there.
+
+    Parameters
+    ----------
+    delta : array (N, P F)
+    W : array (P, S, F)
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    array (N, R C ch)
+    """
+    return flat(scatter(delta, W.swapaxes(1, 2), stencil))
+
+
+def local_grad(h, delta, stencil):
+    """dW[p] = h[what p sees]^T delta[p] / N and db[p] = sum_n delta[p] / N.
+
+    Parameters
+    ----------
+    h : array (N, R C ch)
+    delta : array (N, P F)
+        Per example, not averaged.
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    dW : array (P, S, F)
+    db : array (P, F)
+    """
+    seen, N = patches(h, stencil), len(h)
+    delta = delta.reshape(N, seen.shape[1], delta.shape[1] // seen.shape[1])
+    dW = seen.transpose(1, 2, 0) @ delta.swapaxes(0, 1)
+    dW /= N
+    return dW, delta.sum(axis=0) / N
+
+
+def local_transposed(h, W, b, f, stencil):
+    """h' = f(sum over the places p that see a unit of h[p] W[p], there, + b): an image again.
+
+    Parameters
+    ----------
+    h : array (N, P F)
+    W : array (P, F, S)
+    b : array (R C, ch)
+    f : {"linear", "tanh", "relu"}
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    array (N, R C ch)
+    """
+    a = scatter(h, W, stencil)
+    a += b
+    return flat(nonlinear(a, f))
+
+
+def local_transposed_pull_back(delta, W, stencil):
+    """e[p] = delta[what p sees] W[p]^T.
+
+    Parameters
+    ----------
+    delta : array (N, R C ch)
+    W : array (P, F, S)
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    array (N, P F)
+    """
+    return flat(gather(delta, W.swapaxes(1, 2), stencil))
+
+
+def local_transposed_grad(h, delta, stencil):
+    """dW[p] = h[p]^T delta[what p sees] / N and db = sum_n delta / N.
+
+    Parameters
+    ----------
+    h : array (N, P F)
+    delta : array (N, R C ch)
+        Per example, not averaged.
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    dW : array (P, F, S)
+    db : array (R C, ch)
+    """
+    seen, N, ch = patches(delta, stencil), len(h), stencil[2]
+    h = h.reshape(N, seen.shape[1], h.shape[1] // seen.shape[1])
+    dW = h.transpose(1, 2, 0) @ seen.swapaxes(0, 1)
+    dW /= N
+    return dW, delta.sum(axis=0).reshape(-1, ch) / N
+
+
+def conv_dense(h, W, b, f, stencil):
+    """h'[p] = f(h[what p sees] W + b): one dense layer, the same at every place.
+
+    Parameters
+    ----------
+    h : array (N, R C ch)
+    W : array (S, F)
+    b : array (F,)
+    f : {"linear", "tanh", "relu"}
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    array (N, P F)
+    """
+    a = gather(h, W, stencil)
+    a += b
+    return flat(nonlinear(a, f))
+
+
+def conv_pull_back(delta, W, stencil):
+    """e = sum over the places p that see a unit of delta[p] W^T, there.
+
+    Parameters
+    ----------
+    delta : array (N, P F)
+    W : array (S, F)
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    array (N, R C ch)
+    """
+    return flat(scatter(delta, W.T, stencil))
+
+
+def conv_grad(h, delta, stencil):
+    """dW = sum_p h[what p sees]^T delta[p] / N and db = sum_n sum_p delta[p] / N.
+
+    Parameters
+    ----------
+    h : array (N, R C ch)
+    delta : array (N, P F)
+        Per example, not averaged.
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    dW : array (S, F)
+    db : array (F,)
+    """
+    seen, N = patches(h, stencil), len(h)
+    P, S, F = *seen.shape[1:], delta.shape[1] // seen.shape[1]
+    delta = delta.reshape(N * P, F)                 # an example after the other: one product
+    return seen.reshape(N * P, S).T @ delta / N, delta.sum(axis=0) / N
+
+
+def conv_transposed(h, W, b, f, stencil):
+    """h' = f(sum over the places p that see a unit of h[p] W, there, + b): an image again.
+
+    Parameters
+    ----------
+    h : array (N, P F)
+    W : array (F, S)
+    b : array (ch,)
+    f : {"linear", "tanh", "relu"}
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    array (N, R C ch)
+    """
+    a = scatter(h, W, stencil)
+    a += b
+    return flat(nonlinear(a, f))
+
+
+def conv_transposed_pull_back(delta, W, stencil):
+    """e[p] = delta[what p sees] W^T.
+
+    Parameters
+    ----------
+    delta : array (N, R C ch)
+    W : array (F, S)
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    array (N, P F)
+    """
+    return flat(gather(delta, W.T, stencil))
+
+
+def conv_transposed_grad(h, delta, stencil):
+    """dW = sum_p h[p]^T delta[what p sees] / N and db = sum_n sum of delta over the image / N.
+
+    Parameters
+    ----------
+    h : array (N, P F)
+    delta : array (N, R C ch)
+        Per example, not averaged.
+    stencil : tuple of nine int
+
+    Returns
+    -------
+    dW : array (F, S)
+    db : array (ch,)
+    """
+    seen, N, ch = patches(delta, stencil), len(h), stencil[2]
+    P, S, F = *seen.shape[1:], h.shape[1] // seen.shape[1]
+    dW = h.reshape(N * P, F).T @ seen.reshape(N * P, S) / N
+    return dW, delta.reshape(-1, ch).sum(axis=0) / N
 
 
 # Losses, per example ------------------------------------------------------------------------------

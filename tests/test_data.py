@@ -206,11 +206,16 @@ def in_archive(files):
     return {folder + "readme.html": b"<p>", **{folder + f: files[f] for f in sorted(files)[::-1]}}
 
 
+ROW, COLUMN, CHANNEL = np.indices((32, 32, 3))
+IN_COLOUR = X[:, 1024 * CHANNEL + 32 * ROW + COLUMN]       # where a record has what a pixel shows
+
+
 def is_small_cifar(found):
     x, y, x_test, y_test = found
     return (all(a.dtype == np.uint8 for a in found)
-            and np.array_equal(x, X[:5 * N]) and np.array_equal(y, Y[:5 * N])
-            and np.array_equal(x_test, X[5 * N:]) and np.array_equal(y_test, Y[5 * N:]))
+            and x.flags.c_contiguous and x_test.flags.c_contiguous
+            and np.array_equal(x, IN_COLOUR[:5 * N]) and np.array_equal(y, Y[:5 * N])
+            and np.array_equal(x_test, IN_COLOUR[5 * N:]) and np.array_equal(y_test, Y[5 * N:]))
 
 
 @pytest.mark.parametrize("packed", PACK)
@@ -528,6 +533,18 @@ def test_a_set_of_another_size_is_refused(small_mnist):
         data.load("mnist")
 
 
+def test_a_split_is_two_arrays_and_reads_the_rows_it_is_asked_for():
+    split = data.Split(np.arange(20.).reshape(5, 4), LABELS)
+    x, y = split
+    assert x is split.x and y is split.y and split.n == 5
+    batches = [np.array([4, 0]), np.array([1])]
+    for (x, y), rows in zip(split.read(batches, key=(0, 1, 2, 3)), batches, strict=True):
+        assert np.array_equal(x, split.x[rows]) and np.array_equal(y, split.y[rows])
+    first = split.first(2)
+    assert first.n == 2 and np.array_equal(first.x, split.x[:2])
+    assert np.array_equal(first.y, LABELS[:2]) and split.first(9).n == 5
+
+
 def test_an_unknown_set_and_a_dtype_for_counting_are_refused():
     with refused("no data set is called 'mnst'; there are digits, mnist, fashion-mnist, cifar10"):
         data.load("mnst")
@@ -572,10 +589,10 @@ def test_a_real_set_has_the_published_counts_and_pixels(name, monkeypatch):
     assert np.bincount(test.y).tolist() == count_test
     n, total, squares = 0, 0, 0                         # in pieces: CIFAR-10 in float64 is 1.2 GB
     for piece in np.array_split(train.x, 20) + [validation.x]:
-        piece = piece.reshape(len(piece), len(mean), -1).astype(float)
-        n += piece[:, 0].size
-        total += piece.sum(axis=(0, 2))
-        squares += (piece**2).sum(axis=(0, 2))
+        piece = piece.reshape(-1, len(mean)).astype(float)          # the channels come last
+        n += len(piece)
+        total += piece.sum(axis=0)
+        squares += (piece**2).sum(axis=0)
     assert total / n == pytest.approx(mean, abs=5e-5)
     assert np.sqrt(squares / n - (total / n)**2) == pytest.approx(std, abs=5e-5)
     if name == "cifar10":

@@ -335,7 +335,8 @@ def arguments(dtype, N=3):
     h, delta, W, b = (numbers(dtype, *s) for s in ((N, 5), (N, 2), (5, 2), (2,)))
     hs, deltas, Ws, bs = (numbers(dtype, 4, *a.shape) for a in (h, delta, W, b))
     sign, positive = np.array([1, -1], dtype), np.abs(W) + 1
-    return {"dense": (h, W, b, "tanh"), "times_slope": (delta, np.tanh(delta), "tanh"),
+    images = image_arguments(dtype, N)
+    return {**images, "dense": (h, W, b, "tanh"), "times_slope": (delta, np.tanh(delta), "tanh"),
             "pull_back": (delta, W), "dense_grad": (h, delta),
             "difference": (h, numbers(dtype, N, 5, seed=1), numbers(dtype, N, 5, seed=2)),
             "join": (h, delta), "with_signs": (W, numbers(dtype, 5, 2, seed=1)),
@@ -352,6 +353,27 @@ def arguments(dtype, N=3):
             "asarray": (W,), "to_numpy": (W,)}
 
 
+STENCIL = 4, 5, 2, 3, 2, 0, 0, 2, 2         # 4 x 5 x 2, kernel 3, stride 2, zeros below
+
+
+def image_arguments(dtype, N):
+    """One call of every operation on images: 40 units below, 4 places with 2 channels above."""
+    image, places = numbers(dtype, N, 40), numbers(dtype, N, 8)
+    W, b, c = (numbers(dtype, *s) for s in ((4, 18, 2), (4, 2), (20, 2)))
+    V = np.ascontiguousarray(W.swapaxes(1, 2))
+    return {"local_dense": (image, W, b, "tanh", STENCIL),
+            "local_pull_back": (places, W, STENCIL), "local_grad": (image, places, STENCIL),
+            "local_transposed": (places, V, c, "tanh", STENCIL),
+            "local_transposed_pull_back": (image, V, STENCIL),
+            "local_transposed_grad": (places, image, STENCIL),
+            "conv_dense": (image, W[0], b[0], "tanh", STENCIL),
+            "conv_pull_back": (places, W[0], STENCIL), "conv_grad": (image, places, STENCIL),
+            "conv_transposed": (places, V[0], c[0], "tanh", STENCIL),
+            "conv_transposed_pull_back": (image, V[0], STENCIL),
+            "conv_transposed_grad": (places, image, STENCIL)}
+
+
+HELPERS = {"patches", "extent", "gather", "scatter", "nonlinear", "flat"}      # of the reference
 INTEGERS = {"philox", "philox_rounds", "permutation"}
 CHANGES = {"sgd", "momentum", "manhattan", "rmsprop", "rmsprop_centred", "adam", "leak"}
 OPERATIONS = sorted(arguments("float64"))
@@ -370,7 +392,7 @@ def outputs(ops, operation, args):
 def test_every_operation_of_the_reference_is_called_here():
     public = {n for n, o in vars(reference).items()
               if inspect.isfunction(o) and o.__module__ == reference.__name__}
-    assert public == set(OPERATIONS) | INTEGERS
+    assert public == set(OPERATIONS) | INTEGERS | HELPERS
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -415,7 +437,8 @@ def test_a_nan_pre_activation_or_error_is_seen_through_every_nonlinearity(ops, f
 
 
 @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - CHANGES - {
-    "dense_grad", "signed_grad", "with_signs"}))         # means over no examples; no rows
+    "dense_grad", "signed_grad", "with_signs", "local_grad", "local_transposed_grad", "conv_grad",
+    "conv_transposed_grad"}))                               # means over no examples; no rows
 def test_no_examples_give_an_empty_answer(ops, operation):
     args = arguments("float32", N=0)[operation]
     if operation in ("asarray", "to_numpy"):

@@ -6,6 +6,8 @@
     data.validation     the last 5,000 of the published training images
     data.test           the published test images
 
+    data = load("folder:PATH", image_size=64)       class folders of JPEG or PNG: see `folder`
+
 Choose on the validation images, and look at the test images once.
 """
 import math
@@ -19,18 +21,40 @@ from minicredit.data import cifar, digits, idx, sets
 from minicredit.errors import UserError
 
 NAMES = tuple(sets.SETS)
+FOLDER = "folder:"
 
 
 class Split(NamedTuple):
-    """Examples: x (N, features) in [0, 1], y int64 (N,) in 0..K-1."""
+    """Examples in memory: x (n, features) in [0, 1], y int64 (n,) in 0..K-1.
+
+    What trains and measures asks a split for its `n`, its `y` and for batches by `read`, and so
+    can be handed pictures that are decoded as they are read (`folder.Pictures`).
+    """
 
     x: np.ndarray
     y: np.ndarray
 
+    @property
+    def n(self):
+        """How many examples there are; the length of this tuple is 2."""
+        return len(self.y)
+
+    def first(self, n):
+        """The first n examples, as a split; all where there are fewer."""
+        return type(self)(self.x[:n], self.y[:n])
+
+    def read(self, batches, key=None):
+        """One (x, y) after the other, for each array of row indices in `batches`.
+
+        The key is for splits that draw something (`augment.Augmented`); nothing is drawn here.
+        """
+        for rows in batches:
+            yield self.x[rows], self.y[rows]
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory.  `shape` is that of one image, `source` whom to cite."""
+    """A data set.  `shape` is that of one image, `source` whom to cite."""
 
     name: str
     shape: tuple
@@ -43,7 +67,7 @@ class Dataset:
     path: Path = field(repr=False)
 
 
-def load(name, dtype=np.float32):
+def load(name, dtype=np.float32, image_size=64):
     """Read a data set from the disk.
 
     It is looked for in the folder that the environment variable MINICREDIT_DATA names, then in
@@ -52,9 +76,11 @@ def load(name, dtype=np.float32):
     Parameters
     ----------
     name : str
-        One of NAMES.
+        One of NAMES, or folder:PATH, a folder or tar archive with class folders of pictures.
     dtype : float dtype
         Of the pixels.
+    image_size : int
+        Rows and columns to which the pictures of a folder are brought; other sets have their own.
 
     Returns
     -------
@@ -65,9 +91,12 @@ def load(name, dtype=np.float32):
     UserError
         If there is no such set, it is not on this machine, or its files are damaged.
     """
-    about = sets.known(name)
     if np.dtype(dtype).kind != "f":
         raise UserError(f"{name}: wanted a float dtype for the pixels, got {np.dtype(dtype)}")
+    if name.startswith(FOLDER):
+        from minicredit.data import folder      # here: Pillow is for who has pictures
+        return folder.load_folder(name.removeprefix(FOLDER), image_size, dtype)
+    about = sets.known(name)
     path, white, parts = read(name)
     check(name, path, parts)
     train, validation, test = (Split(scale(x, white, dtype), y.astype(np.int64)) for x, y in parts)

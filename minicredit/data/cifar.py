@@ -6,7 +6,8 @@
 In the binary version a batch is `NAME.bin`, records of 3073 bytes: the label, then 1024 red, 1024
 green and 1024 blue bytes, each colour 32x32, row by row.  In the Python version it is a pickle with
 the same numbers (`pickles.py`).  Both come as a folder (batches plain, gzip'd or xz'd) or as the
-published archive, which is read as a stream: nothing is ever extracted.
+published archive, which is read as a stream: nothing is ever extracted.  Either way an image is
+handed on as rows x columns x channels, as the layers want it, no longer colour after colour.
 """
 import tarfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from minicredit.errors import UserError
 
 K = 10
 RECORD = 3073                   # bytes: a label and 3x32x32
+SHAPE = 32, 32, 3               # of an image as it is handed on: rows, columns, channels
 MEMBERS = {**{f"cifar-10-batches-bin/{name}.bin": name for name in sets.BATCHES},
            **{f"cifar-10-batches-py/{name}": name for name in sets.BATCHES}}
 
@@ -33,13 +35,20 @@ def read(path, N=10_000):
 
     Returns
     -------
-    x, y, x_test, y_test : uint8 arrays (5N, 3072), (5N,), (N, 3072), (N,)
+    x, y, x_test, y_test : uint8 arrays (5N, 32, 32, 3), (5N,), (N, 32, 32, 3), (N,)
     """
     path = Path(path)
     parts = folder(path, N) if path.is_dir() else archive(path, N)
-    *training, test = (parts[name] for name in sets.BATCHES)
+    *training, (x_test, y_test) = (parts[name] for name in sets.BATCHES)
     x, y = zip(*training)
-    return np.concatenate(x), np.concatenate(y), *test
+    return channels_last(np.concatenate(x)), np.concatenate(y), channels_last(x_test), y_test
+
+
+def channels_last(planes):
+    """Red, green and blue planes (N, 3072) -> images (N, 32, 32, 3), contiguous."""
+    rows, columns, channels = SHAPE
+    images = planes.reshape(len(planes), channels, rows, columns)
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
 def folder(path, N):
@@ -76,6 +85,8 @@ def batch(data, path, N):
 class Bounded:
     """A stream that refuses to be longer than `streams.LARGEST` bytes."""
 
+    ADVICE = "is this CIFAR-10?"
+
     def __init__(self, stream, path):
         self.stream, self.path, self.left = stream, path, streams.LARGEST
 
@@ -84,7 +95,7 @@ class Bounded:
         self.left -= len(data)
         if self.left < 0:
             raise UserError(f"{self.path}: wanted an archive of at most {streams.LARGEST} bytes, "
-                            "it unpacks to more; is this CIFAR-10?")
+                            f"it unpacks to more; {self.ADVICE}")
         return data
 
 

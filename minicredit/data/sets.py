@@ -25,7 +25,7 @@ class Known(NamedTuple):
     """
 
     images: tuple           # training, validation, test
-    shape: tuple            # of one image
+    shape: tuple            # of one image: rows, columns, and channels where it has colours
     classes: tuple
     places: tuple
     home: str
@@ -79,7 +79,7 @@ SETS = {
         terms="MIT licence, (c) 2017 Zalando SE",
         source="H. Xiao, K. Rasul, R. Vollgraf (2017), Fashion-MNIST, arXiv:1708.07747"),
     "cifar10": Known(
-        images=(45_000, 5_000, 10_000), shape=(3, 32, 32),
+        images=(45_000, 5_000, 10_000), shape=(32, 32, 3),
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
                  "truck"),
         places=(("cifar-10-batches-bin", tuple(f"{name}.bin" for name in BATCHES)),
@@ -100,7 +100,8 @@ SETS = {
 def known(name):
     """The entry for `name`, or the list of names there are."""
     if name not in SETS:
-        raise UserError(f"no data set is called {name!r}; there are {', '.join(SETS)}")
+        raise UserError(f"no data set is called {name!r}; there are {', '.join(SETS)}, and "
+                        "folder:PATH for class folders of pictures")
     return SETS[name]
 
 

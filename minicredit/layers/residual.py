@@ -17,7 +17,8 @@ has other weights for the way back, so feedback alignment too carries the error 
 
 The slope needs f(a) and not h, and so the layer's input beside its output: f(a) = h - u.  Behind a
 projection f(a) is computed again, since h - u P would be off by its rounding, and a rectifier must
-know zero from nearly zero.  The last layer of a network cannot be residual: its delta is the loss's.
+know zero from nearly zero.  The top layer of a network cannot be residual: its delta comes from the
+loss, and is no pair.
 """
 import numpy as np
 
@@ -61,7 +62,8 @@ class Residual:
         if not self.projects:
             return h + self.ops.dense(h, self.W, self.b, self.f)
         W, P = halves(self.W)
-        return self.ops.pull_back(h, P.T.copy()) + self.ops.dense(h, W, self.b, self.f)
+        skip = self.ops.dense(h, P, 0 * self.b, "linear")
+        return skip + self.ops.dense(h, W, self.b, self.f)
 
     def times_slope(self, e, h, below):
         """delta = [e f'(a), e] (N, 2 n_out), given the layer's output h and its input below."""
