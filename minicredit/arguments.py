@@ -105,14 +105,25 @@ def given_options(args):
 
 def chosen(args):
     """{rule: {option: value}} that the command line asks for."""
-    if args.command != "compare":
-        return {args.rule: hyperparameters(args.rule, given_options(args))}
-    names = list(RULES) if args.rules == "all" else args.rules.split(",")
+    if args.command == "compare":
+        return rules_and_options(args.rules, args.set)
+    return {args.rule: hyperparameters(args.rule, given_options(args))}
+
+
+def rules_and_options(rules, settings):
+    """{rule: {option: value}} of "bp,fa" or "all", and texts like "fa.eta=0.01".
+
+    Raises
+    ------
+    UserError
+        If a rule or an option is unknown, or a value does not fit.
+    """
+    names = list(RULES) if rules == "all" else rules.split(",")
     for name in names:
         if name not in RULES:
             raise UserError(f"--rules: wanted all or some of {', '.join(RULES)}; got {name!r}")
     given = {name: {} for name in names}
-    for text in args.set:
+    for text in settings:
         where, equals, value = text.partition("=")
         name, dot, option = where.partition(".")
         if not (equals and dot and name in given):

@@ -27,6 +27,7 @@ import os
 import tarfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -43,6 +44,7 @@ PICTURES = ".jpg", ".jpeg", ".png"
 PARTS = "train", "val", "test"
 DEEPEST = 5                     # folders below PATH that are looked into: no link leads in circles
 AHEAD = 2                       # batches decoded before they are asked for
+NOTHING = np.empty(0, np.int64)
 PIXELS = 2**26                  # of one picture; more is taken for a bomb (Pillow itself: 2^26.4)
 SIZES = range(1, 4097)          # of the squares
 
@@ -131,7 +133,7 @@ class Pictures:
         waiting, asked, given = deque(), 0, 0
         pool = ThreadPoolExecutor(self.workers, "decoding")
         try:
-            for rows in batches:
+            for rows in chain(batches, AHEAD * [NOTHING]):      # which push the last batches out
                 waiting.append(self.begin(pool, np.asarray(rows), words))
                 asked += len(rows)
                 if len(waiting) > AHEAD:
@@ -139,11 +141,6 @@ class Pictures:
                     given += len(y)
                     if len(y):
                         yield x, y
-            while waiting:
-                x, y = self.finish(*waiting.popleft())
-                given += len(y)
-                if len(y):
-                    yield x, y
         finally:
             pool.shutdown(cancel_futures=True)
         if asked and not given:
@@ -185,7 +182,7 @@ class Pictures:
         return x, self.y[rows]
 
 
-# One picture ---------------------------------------------------------------------------------------
+# One picture --------------------------------------------------------------------------------------
 
 def square(file, size, words=None):
     """Decode the picture in `file` and cut a square from it.
@@ -240,7 +237,7 @@ def rgb(picture):
     return picture.convert("RGB")
 
 
-# Where pictures lie --------------------------------------------------------------------------------
+# Where pictures lie -------------------------------------------------------------------------------
 
 class Folder:
     """Pictures in folders on the disk."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from minicredit.__main__ import main as minicredit
 
+PARTIAL = "our option: a partial step towards the label"
 ROWS = {        # name: rule, its options, published test error in percent (Bartunov et al.), remark
     "bp": ("bp", "--eta 5e-4", "1.48", ""),
     "fa": ("fa", "--eta 1e-3", "1.85", ""),
@@ -22,17 +23,18 @@ ROWS = {        # name: rule, its options, published test error in percent (Bart
     "brsf": ("brsf", "--eta 5e-4", "", ""),
     "weight-mirror": ("weight-mirror", "--eta 5e-4", "", ""),
     "kolen-pollack": ("kolen-pollack", "--eta 1e-3 --leak 3e-5", "", ""),
-    "dtp-alternating": ("dtp", "--target_step 0.232 --sigma 0.22", "1.83", ""),
-    "dtp-parallel": ("dtp", "--schedule parallel --target_step 0.15 --sigma 0.36", "2.86", ""),
+    "dtp-alternating": ("dtp", "--eta 1e-3 --target_step 0.232 --sigma 0.22", "1.83", ""),
+    "dtp-parallel": ("dtp", "--eta 1e-3 --target_step 0.15 --sigma 0.36 --schedule parallel",
+                     "2.86", ""),
     "sdtp": ("sdtp", "--eta 3e-4 --sigma 0.118", "2.28", "as published: label_step 1"),
-    "sdtp-partial": ("sdtp", "--label_step 0.03 --sigma 0.118", "", "our option: label_step 0.03"),
+    "sdtp-partial": ("sdtp", "--eta 1e-3 --label_step 0.03 --sigma 0.118", "", PARTIAL),
     "ao-sdtp": ("ao-sdtp", "--eta 3e-4 --sigma 0.2 --n_aux 512", "1.86",
                 "as published: label_step 1"),
-    "ao-sdtp-partial": ("ao-sdtp", "--label_step 0.03 --sigma 0.5 --n_aux 128", "",
-                        "our option: label_step 0.03"),
-    "tp": ("tp", "--sigma 0.118", "", "target = g_L(label)"),
-    "tp-gradient": ("tp", "--first_target gradient --target_step 0.232 --sigma 0.22", "",
-                    "first target by a gradient step"),
+    "ao-sdtp-partial": ("ao-sdtp", "--eta 1e-3 --label_step 0.03 --sigma 0.5 --n_aux 128", "",
+                        PARTIAL),
+    "tp": ("tp", "--eta 1e-3 --sigma 0.118", "", "first target g_L(label)"),
+    "tp-gradient": ("tp", "--eta 1e-3 --first_target gradient --target_step 0.232 --sigma 0.22",
+                    "", "first target by a gradient step"),
 }
 
 

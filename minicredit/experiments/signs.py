@@ -22,14 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from minicredit import compare, data
+from minicredit.arguments import rules_and_options
 from minicredit.errors import UserError
 from minicredit.figure import look, pick_styles
 from minicredit.measure import SignWatch, effect_signs, inputs_ever_on, majority_change
 from minicredit.presets import DEFAULT_NET
 from minicredit.report import put
-from minicredit.rules import RULES
 from minicredit.screen import screen
-from minicredit.settings import hyperparameters
 from minicredit.summary import plain
 from minicredit.training import DECAYS, Diverged, epochs
 
@@ -258,6 +257,8 @@ def parser():
                                   description="Do weights and units change sign, and how often?")
     add = top.add_argument
     add("--rules", default="bp,fa,dfa,dtp,kickback", metavar="A,B", help="(%(default)s)")
+    add("--set", action="append", default=[], metavar="RULE.OPTION=VALUE",
+        help="a hyperparameter of one rule; may be repeated")
     add("--data", default="mnist", metavar="NAME", help="(%(default)s)")
     add("--net", metavar="SIZES", help="(a default for each data set)")
     add("--activation", default="relu", metavar="F", help="of all but Kickback's (%(default)s)")
@@ -275,10 +276,6 @@ def parser():
 
 def configuration(args, command):
     """Everything that the numbers depend on."""
-    names = args.rules.split(",")
-    for name in names:
-        if name not in RULES:
-            raise UserError(f"--rules: wanted some of {', '.join(RULES)}; got {name!r}")
     if min(args.epochs, args.batch) < 1:
         raise UserError("--epochs, --batch: wanted numbers of at least 1")
     net = args.net or DEFAULT_NET.get(args.data)
@@ -286,7 +283,7 @@ def configuration(args, command):
             "init": "glorot", "epochs": args.epochs, "batch": args.batch, "decay": args.decay,
             "seeds": 1, "seed": args.seed, "limit": args.limit,
             "standardise": args.standardise, "backend": "numpy", "dtype": "float32",
-            "rules": {name: hyperparameters(name, {}) for name in names}}
+            "rules": rules_and_options(args.rules, args.set)}
 
 
 def main(arguments=None):

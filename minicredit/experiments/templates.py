@@ -45,7 +45,8 @@ HEAD = ("| rule | test error % | template: spread | rank | target: spread | rank
 def row(name, config, images):
     """Train one rule and measure it; a line of the table."""
     rule_name, given = ROWS[name]
-    config = {**config, "rules": {rule_name: hyperparameters(rule_name, given)}}
+    settings = hyperparameters(rule_name, {"eta": "1e-3", **given})
+    config = {**config, "rules": {rule_name: settings}}
     rule = build(rule_name, config, images.K, seed=0)
     for epoch in epochs(rule, images, config["epochs"], config["batch"], config["decay"], seed=0):
         print(f"{name:12} epoch {epoch['epoch']}: {epoch['validation_error']:.2f} %", flush=True)

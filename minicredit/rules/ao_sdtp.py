@@ -55,7 +55,7 @@ class AOSDTP:
     needs = "a learned inverse a layer, and n_aux random output units that never learn"
     cannot = "reach backprop on CIFAR-10 or ImageNet"
 
-    def __init__(self, net, eta=1e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
+    def __init__(self, net, eta=3e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
                  n_aux=128, label_step=1.0, sigma=0.2, schedule="alternating", goal="clean",
                  init_inverse="glorot", seed=0):
         require(net, "ao-sdtp", classifier=True)

@@ -31,7 +31,7 @@ class Backprop:
     needs = "W[i] transposed, exact slopes, two phases"
     cannot = "be done by neurons that know only their own synapses"
 
-    def __init__(self, net, eta=1e-3, optimizer="adam", seed=0):
+    def __init__(self, net, eta=3e-3, optimizer="adam", seed=0):
         self.net, self.optimizer = net, make(optimizer, eta, net.ops)
         self.passes, self.optimizers, self.arrays = [self.step], [self.optimizer], {}
 

@@ -33,7 +33,7 @@ class DirectFeedbackAlignment:
     needs = "one fixed random matrix from the output to each layer, exact slopes"
     cannot = "train convolutions well, or fit in memory when layers and outputs are both large"
 
-    def __init__(self, net, eta=1e-3, optimizer="adam", seed=0):
+    def __init__(self, net, eta=3e-3, optimizer="adam", seed=0):
         self.net, self.optimizer = net, make(optimizer, eta, net.ops)
         self.B = [None] + [self.random_feedback(i, seed) for i in range(1, net.L)]
         self.passes, self.optimizers = [self.step], [self.optimizer]

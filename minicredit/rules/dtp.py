@@ -62,7 +62,7 @@ class DTP:
     needs = "a learned inverse a layer, and backprop through the top layer for the first target"
     cannot = "train a network without a hidden layer, or reach backprop on ImageNet"
 
-    def __init__(self, net, eta=1e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
+    def __init__(self, net, eta=3e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
                  target_step=0.2, sigma=0.2, schedule="alternating", first_target="penultimate",
                  goal="noisy", inverse_steps=1, bridge=0.0, init_inverse="glorot", seed=0):
         require(net, "dtp")

@@ -32,7 +32,7 @@ class FeedbackAlignment:
     needs = "one fixed random matrix a layer, exact slopes"
     cannot = "match backprop where weights are many and shared: deep convolutions, ImageNet"
 
-    def __init__(self, net, eta=1e-3, optimizer="adam", seed=0):
+    def __init__(self, net, eta=3e-3, optimizer="adam", seed=0):
         self.net, self.optimizer = net, make(optimizer, eta, net.ops)
         self.B = [None, None] + [net.layers[i].random_weights((seed, FEEDBACK, i, 0))
                                  for i in range(2, net.L + 1)]

@@ -36,7 +36,7 @@ class KolenPollack:
     needs = "the same increment at both ends of a connection, and a leak"
     cannot = "do without the leak, which also pulls on what was learned"
 
-    def __init__(self, net, eta=1e-3, leak=1e-4, optimizer="adam", seed=0):
+    def __init__(self, net, eta=3e-3, leak=1e-4, optimizer="adam", seed=0):
         self.net, self.leak, self.optimizer = net, leak, make(optimizer, eta, net.ops)
         self.B = [None, None] + [net.layers[i].random_weights((seed, FEEDBACK, i, 0))
                                  for i in range(2, net.L + 1)]

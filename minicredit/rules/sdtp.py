@@ -53,7 +53,7 @@ class SDTP:
     needs = "a learned inverse a layer, the top one from class probabilities"
     cannot = "give one class more than one target at the top: ten labels, ten templates"
 
-    def __init__(self, net, eta=1e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
+    def __init__(self, net, eta=3e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
                  label_step=1.0, sigma=0.2, schedule="alternating", goal="clean",
                  init_inverse="glorot", seed=0):
         require(net, "sdtp", classifier=True)

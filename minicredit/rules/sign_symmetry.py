@@ -38,7 +38,7 @@ class UniformSignSymmetry:
     needs = "the sign of each forward weight at its feedback twin, exact slopes"
     cannot = "say how a synapse learns the sign of its twin"
 
-    def __init__(self, net, eta=1e-3, optimizer="adam", seed=0):
+    def __init__(self, net, eta=3e-3, optimizer="adam", seed=0):
         self.net, self.optimizer, self.seed, self.t = net, make(optimizer, eta, net.ops), seed, 0
         self.M = [None, None] + [self.magnitude(i) for i in range(2, net.L + 1)]
         self.passes, self.optimizers = [self.step], [self.optimizer]

@@ -56,7 +56,7 @@ class TargetPropagation:
     needs = "inverses that are nearly exact"
     cannot = "learn well when they are not: every layer is told the inverse's own mistakes"
 
-    def __init__(self, net, eta=1e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
+    def __init__(self, net, eta=3e-3, eta_inverse=1e-3, optimizer="adam", optimizer_inverse="adam",
                  first_target="label", target_step=0.2, sigma=0.2, schedule="alternating",
                  goal="noisy", inverse="learned", init_inverse="glorot", seed=0):
         choose("first_target", first_target, ("label", "gradient"))

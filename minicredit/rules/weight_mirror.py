@@ -45,7 +45,7 @@ class WeightMirror:
     needs = "a phase without input or error, in which a layer hears noise"
     cannot = "follow when weights change faster than noise reveals them (Kunin et al. 2020)"
 
-    def __init__(self, net, eta=1e-3, eta_mirror=0.02, decay_mirror=1.0, sigma=0.2,
+    def __init__(self, net, eta=3e-3, eta_mirror=0.02, decay_mirror=1.0, sigma=0.2,
                  optimizer="adam", seed=0):
         within("sigma", sigma, 1e-6)                            # r is divided by its square
         self.net, self.seed, self.t = net, seed, 0
