@@ -110,9 +110,9 @@ def difference(h, up, down):
     return h + (up - down)
 
 
-def join(o, z):
-    """[o, z], side by side; (N, n), (N, m) -> (N, n + m)."""
-    return np.concatenate([o, z], axis=1)
+def join(*parts):
+    """[o, z, ...], side by side; arrays (N, n), (N, m), ... -> (N, n + m + ...)."""
+    return np.concatenate(parts, axis=1)
 
 
 def with_signs(M, W):

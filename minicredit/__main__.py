@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 something handed in is wrong, said in one line; 3 every ru
 import os
 import shlex
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,18 +16,24 @@ from minicredit.rules import RULES
 
 
 def load_data(config):
-    """The data set, cut to `limit` training images."""
-    from dataclasses import replace
+    """The data set, cut to `limit` training images; `net` learns how large its images are.
 
+    Raises
+    ------
+    UserError
+    """
     from minicredit import data
+    from minicredit.data.augment import Augmented
+    from minicredit.presets import PRESETS
     if config["dtype"] not in ("float32", "float64"):
         raise UserError(f"--dtype: wanted float32 or float64; got {config['dtype']!r}")
-    loaded = data.load(config["data"], config["dtype"])
-    n = config["limit"]
-    if n:
-        train = type(loaded.train)(loaded.train.x[:n], loaded.train.y[:n])
-        loaded = replace(loaded, train=train)
-    return loaded
+    loaded = data.load(config["data"], config["dtype"], config["image_size"])
+    train = loaded.train.first(config["limit"]) if config["limit"] else loaded.train
+    if config["augment"] and not config["data"].startswith("folder:"):
+        train = Augmented(train, loaded.shape, flip=len(loaded.shape) == 3)     # digits have sides
+    if "{" in PRESETS.get(config["net"], ""):
+        config["net"] = PRESETS[config["net"]].format(S=loaded.shape[0], K=loaded.K)
+    return replace(loaded, train=train)
 
 
 def folder_for(out):
@@ -66,6 +73,7 @@ def work(args, command):
                 results["runs"].append(record)
     except KeyboardInterrupt:
         interrupted = True
+    results["damaged_pictures"] = damaged(data)
     order = list(config["rules"])
     results["runs"].sort(key=lambda run: (order.index(run["rule"]), run["seed"]))
     if results["runs"]:
@@ -78,6 +86,16 @@ def work(args, command):
               "interrupted before the first run was finished: nothing saved", file=sys.stderr)
         return 130
     return 3 if all("failed" in run for run in results["runs"]) else 0
+
+
+def damaged(data):
+    """The pictures that could not be decoded and were left out; said on stderr."""
+    names = [name for split in (data.train, data.validation, data.test)
+             for name in getattr(split, "damaged", [])]
+    if names:
+        print(f"left out {len(names)} damaged pictures: {', '.join(map(str, names[:3]))}"
+              f"{', ...' if len(names) > 3 else ''}", file=sys.stderr)
+    return [str(name) for name in names]
 
 
 def look_for(args, command):

@@ -7,11 +7,12 @@ import argparse
 from pathlib import Path
 
 from minicredit.errors import UserError
+from minicredit.presets import DEFAULT_NET, PRESETS
 from minicredit.rules import RULES
 from minicredit.settings import hyperparameters, options
 
-DATA = ("digits", "mnist", "fashion-mnist", "cifar10")
-EPOCHS = {"digits": 40, "mnist": 10, "fashion-mnist": 10, "cifar10": 10}
+DATA = ("digits", "mnist", "fashion-mnist", "cifar10")      # or folder:PATH
+EPOCHS = {"digits": 40}            # of the others: 10
 SEEDS = {"digits": 3}
 BATCH = {"digits": 32}
 
@@ -34,9 +35,14 @@ def positive(text):
 def add_job_options(parser):
     """The options that `compare` and `train` share."""
     add = parser.add_argument
-    add("--data", default="digits", metavar="NAME", help=f"{', '.join(DATA)} (digits)")
-    add("--net", metavar="SIZES", help="64-32-10, 784-5x256-10, or a preset: mnist-fc, cifar-fc, "
-        "lee (a default for each data set)")
+    add("--data", default="digits", metavar="NAME", help=f"{', '.join(DATA)}, or folder:PATH with "
+        "a folder of pictures for each class (digits)")
+    add("--image-size", type=positive, metavar="N", help="rows and columns that the pictures of a "
+        "folder are brought to (64)")
+    add("--augment", action="store_true", help="random crops, and flips from left to right, of the "
+        "training images (of folders always)")
+    add("--net", metavar="SIZES", help="64-32-10, 784-5x256-10, 28x28x1-lc3x32s2-1024-10, or a "
+        f"preset: {', '.join(PRESETS)} (a default for each data set)")
     add("--activation", default="tanh", metavar="F", help="of the hidden layers: tanh, relu (tanh)")
     add("--init", default="glorot", metavar="NAME", help="glorot, orthogonal (glorot)")
     add("--epochs", type=positive, metavar="N", help="(40 for digits, else 10)")
@@ -135,14 +141,21 @@ def rules_and_options(rules, settings):
 
 def configuration(args, command):
     """Everything that the results depend on, as plain values."""
-    from minicredit.presets import DEFAULT_NET
     from minicredit.training import DECAYS
-    for name, value, known in (("--data", args.data, DATA), ("--decay", args.decay, DECAYS)):
-        if value not in known:
-            raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
-    return {"command": command, "data": args.data, "net": args.net or DEFAULT_NET[args.data],
+    folder = args.data.startswith("folder:")
+    if not folder and args.data not in DATA:
+        raise UserError(f"--data: wanted one of {', '.join(DATA)}, or folder:PATH; "
+                        f"got {args.data!r}")
+    if args.decay not in DECAYS:
+        raise UserError(f"--decay: wanted one of {', '.join(DECAYS)}; got {args.decay!r}")
+    if args.image_size and not folder:
+        raise UserError(f"--image-size: wanted with folder:PATH alone; got it with {args.data}")
+    size = args.image_size or 64
+    net = args.net or DEFAULT_NET.get(args.data, "imagenet-lc")
+    return {"command": command, "data": args.data, "image_size": size if folder else None,
+            "augment": args.augment or folder, "net": net,
             "activation": args.activation, "init": args.init,
-            "epochs": args.epochs or EPOCHS[args.data], "batch": args.batch or
-            BATCH.get(args.data, 128), "decay": args.decay,
+            "epochs": args.epochs or EPOCHS.get(args.data, 10),
+            "batch": args.batch or BATCH.get(args.data, 128), "decay": args.decay,
             "seeds": args.seeds or SEEDS.get(args.data, 1), "limit": args.limit,
             "backend": args.backend, "dtype": args.dtype, "rules": chosen(args)}

@@ -13,8 +13,7 @@ import numpy as np
 from minicredit import __version__
 from minicredit.errors import UserError
 from minicredit.memory import peaks
-from minicredit.network import create
-from minicredit.presets import sizes_of
+from minicredit.presets import make, product, sizes_of, written
 from minicredit.rules import RULES
 from minicredit.settings import network_options
 from minicredit.training import Diverged, epochs
@@ -29,14 +28,15 @@ def check(config, data):
     ------
     UserError
     """
-    sizes, features = sizes_of(config["net"]), data.train.x.shape[1]
-    if sizes[0] != features:
-        raise UserError(f"--net: {config['data']} has {features} inputs; got {sizes[0]} "
-                        f"in {config['net']}")
-    own = all(hasattr(RULES[name], "create") for name in config["rules"])
+    net, name = config["net"], config["data"]
+    (shape, _), sizes, wanted = written(net), sizes_of(net), product(data.shape)
+    image = data.shape if len(data.shape) == 3 else (*data.shape, 1)
+    if sizes[0] != wanted or len(shape) == 3 and shape != image:
+        raise UserError(f"--net: {name} has {wanted} inputs, {'x'.join(map(str, image))}; "
+                        f"got {'x'.join(map(str, shape))} in {net}")
+    own = all(hasattr(RULES[rule], "create") for rule in config["rules"])
     if sizes[-1] != data.K and not (own and sizes[-1] in (1, 2)):
-        raise UserError(f"--net: {config['data']} has {data.K} classes; got {sizes[-1]} outputs "
-                        f"in {config['net']}")
+        raise UserError(f"--net: {name} has {data.K} classes; got {sizes[-1]} outputs in {net}")
 
 
 def build(name, config, K, seed):
@@ -45,14 +45,18 @@ def build(name, config, K, seed):
     A rule that needs a network of its own kind builds it from the same sizes (`create` of its
     class); all others get the same network, weight for weight.
     """
-    rule, sizes = RULES[name], sizes_of(config["net"])
+    rule, net = RULES[name], config["net"]
     given, common = dict(config["rules"][name]), {key: config[key] for key in ("backend", "dtype")}
     if hasattr(rule, "create"):
+        sizes = sizes_of(net)
+        if any(spec.kind != "dense" for spec in written(net)[1]):
+            raise UserError(f"{name}: wanted a fully connected network, to make one of its own "
+                            f"like it; got {net}")
         own = {option.name: given.pop(option.name) for option in network_options(rule)}
         classes = None if sizes[-1] == K else K
         net = rule.create(sizes, classes=classes, seed=seed, **common, **own)
     else:
-        net = create(sizes, f=config["activation"], init=config["init"], seed=seed, **common)
+        net = make(net, f=config["activation"], init=config["init"], seed=seed, **common)
     return rule(net, seed=seed, **given)
 
 
@@ -69,8 +73,8 @@ def first_steps(name, config, K, x, y, n):
 
 def expected(config, data):
     """How long one run of each rule will take, from a few steps that are thrown away; seconds."""
-    x, y = data.train.x[:config["batch"]], data.train.y[:config["batch"]]
-    steps = config["epochs"] * -(-len(data.train.y) // config["batch"])
+    (x, y), = data.train.read([np.arange(min(config["batch"], data.train.n))])
+    steps = config["epochs"] * -(-data.train.n // config["batch"])
     return {name: steps * first_steps(name, config, data.K, x, y, PROBE_STEPS) / PROBE_STEPS
             for name in config["rules"]}
 
@@ -89,7 +93,7 @@ def runs(config, data, screen):
     dict, one a run, as `results.json` holds it
     """
     screen.expect(expected(config, data))
-    memory = peaks(config, data.train.x.shape[1], data.K)
+    memory = peaks(config, product(data.shape), data.K)
     for seed in range(config["seeds"]):
         for name in config["rules"]:
             yield {**run(name, config, data, seed, screen), "peak_memory_bytes": memory[name]}
@@ -109,8 +113,8 @@ def run(name, config, data, seed, screen):
         record["failed"] = str(diverged)
     if record["epochs"]:
         best = min(record["epochs"], key=lambda e: e["validation_error"])
-        record.update(best_epoch=best["epoch"], test_error=best["test_error"],
-                      train_error=best["train_error"], validation_error=best["validation_error"],
+        measured = {key: value for key, value in best.items() if "error" in key}
+        record.update(best_epoch=best["epoch"], **measured,
                       seconds=sum(e["seconds"] for e in record["epochs"]))
     screen.end(record)
     return record

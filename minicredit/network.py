@@ -74,14 +74,24 @@ def create(sizes, f="tanh", backend="numpy", dtype="float32", init="glorot", los
     sizes = tuple(sizes)
     if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
         raise UserError(f"sizes: wanted two or more positive integers; got {sizes}")
-    for name, value, known in (("f", f, ("tanh", "relu", "linear")), ("init", init, INITIAL),
-                               ("dtype", str(np.dtype(dtype)), ("float32", "float64"))):
-        if value not in known:
-            raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
+    checked(f, dtype, init)
     ops, L = load(backend), len(sizes) - 1
     layers = [Dense(sizes[i - 1], sizes[i], f if i < L else "linear", ops, dtype,
                     (seed, WEIGHTS, i, 0), init) for i in range(1, L + 1)]
     return Network(layers, ops, loss)
+
+
+def checked(f, dtype, init):
+    """Refuse a nonlinearity, dtype or initialisation that there is not.
+
+    Raises
+    ------
+    UserError
+    """
+    for name, value, known in (("f", f, ("tanh", "relu", "linear")), ("init", init, INITIAL),
+                               ("dtype", str(np.dtype(dtype)), ("float32", "float64"))):
+        if value not in known:
+            raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
 
 
 def forward(net, x):

@@ -16,7 +16,7 @@ import numpy as np
 from minicredit.errors import UserError
 from minicredit.keys import DATA
 from minicredit.kernels import reference
-from minicredit.measure import angle_to_backprop, evaluate
+from minicredit.measure import angle_to_backprop, evaluate_split
 
 DECAYS = ("constant", "linear", "cosine")
 WATCHED = 256                   # validation images on which the angle to backprop is measured
@@ -45,7 +45,7 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None):
     Parameters
     ----------
     rule : any rule of `minicredit.rules`; trained in place
-    data : Dataset, or anything with splits `train`, `validation`, `test` of x and y
+    data : Dataset
     epochs, batch : int
     decay : {"constant", "linear", "cosine"}
     seed : int
@@ -65,17 +65,17 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None):
     """
     if decay not in DECAYS:
         raise UserError(f"decay: wanted one of {', '.join(DECAYS)}; got {decay!r}")
-    ops, watched = rule.net.ops, [array[:WATCHED] for array in data.validation]
-    total = epochs * len(rule.passes) * -(-len(data.train.y) // batch)
-    done = 0
+    ops, n = rule.net.ops, data.train.n
+    watched, = data.validation.read([np.arange(min(WATCHED, data.validation.n))])
+    total, done = epochs * len(rule.passes) * -(-n // batch), 0
     for epoch in range(1, epochs + 1):
         start = perf_counter()
         for number, learn in enumerate(rule.passes):
-            for rows in batches(len(data.train.y), batch, (seed, DATA, number, epoch)):
+            key = (seed, DATA, number, epoch)
+            for x, y in data.train.read(batches(n, batch, key), key):
                 for optimizer in rule.optimizers:
                     optimizer.scale = decayed(decay, done / total)
-                x, y = (ops.asarray(array[rows]) for array in data.train)
-                check(learn(x, y), rule, epoch, done)
+                check(learn(ops.asarray(x), ops.asarray(y)), rule, epoch, done)
                 done += 1
                 if tell:
                     tell(done / total)
@@ -85,11 +85,12 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None):
 
 
 def report(rule, data):
-    """Loss and errors on the three splits; errors in percent."""
-    train_loss, train_error = evaluate(rule.net, *data.train)
-    return {"train_loss": train_loss, "train_error": train_error,
-            "validation_error": evaluate(rule.net, *data.validation)[1],
-            "test_error": evaluate(rule.net, *data.test)[1]}
+    """Loss and errors on the three splits, in percent; top-5 too where there are many classes."""
+    train = evaluate_split(rule.net, data.train)
+    validation, test = (evaluate_split(rule.net, s) for s in (data.validation, data.test))
+    measured = {"train_loss": train.loss, "train_error": train.error,
+                "validation_error": validation.error, "test_error": test.error}
+    return {**measured, "test_error_top5": test.error_top5} if data.K > 10 else measured
 
 
 def check(loss, rule, epoch, step):

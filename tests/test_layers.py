@@ -382,8 +382,15 @@ def test_the_mirror_of_a_residual_layer_is_one_of_the_reversed_sizes(n_in, n_out
     layer = Residual(n_in, n_out, "relu", reference, "float32", KEY)
     mirror = layer.mirror("tanh", (0, FEEDBACK, 2, 0))
     assert type(mirror) is Residual and (mirror.n_in, mirror.n_out) == (n_out, n_in)
-    assert mirror.f == "tanh" and mirror.dtype == "float32" and mirror.init == "glorot"
+    assert mirror.dtype == "float32" and mirror.init == "glorot"
     assert not np.isin(mirror.W, layer.W).any()
+
+
+@pytest.mark.parametrize("f", ["tanh", "relu", "linear"])
+def test_the_mirror_of_a_residual_layer_keeps_its_nonlinearity_whatever_is_below(f):
+    layer = Residual(5, 5, f, reference, "float32", KEY)
+    assert [layer.mirror(below, KEY).f for below in ("tanh", "relu", "linear")] == [f] * 3
+    assert layer.range == "linear"
 
 
 # Every layer --------------------------------------------------------------------------------------

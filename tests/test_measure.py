@@ -98,8 +98,14 @@ def test_error_asks_what_the_network_answers_also_of_ten_networks_side_by_side()
 
 def test_a_squared_loss_has_no_classes_to_be_wrong_about():
     net = create((3, 2), loss="squared")
-    loss, error = evaluate(net, *batch(net))
-    assert loss > 0 and np.isnan(error)
+    loss, error, top5 = evaluate(net, *batch(net))
+    assert loss > 0 and np.isnan(error) and np.isnan(top5)
+
+
+def test_a_top_5_error_counts_the_classes_that_five_others_beat():
+    net = create((8, 8), f="linear")
+    net.W[1][...], x = np.eye(8), np.tile(np.arange(8.0, dtype="float32"), (8, 1))
+    assert evaluate(net, x, np.arange(8)).error_top5 == 100 * 3 / 8     # 0, 1 and 2 of 0..7
 
 
 def test_no_examples_are_refused():

@@ -95,7 +95,7 @@ def load(name, dtype=np.float32, image_size=64):
         raise UserError(f"{name}: wanted a float dtype for the pixels, got {np.dtype(dtype)}")
     if name.startswith(FOLDER):
         from minicredit.data import folder      # here: Pillow is for who has pictures
-        return folder.load_folder(name.removeprefix(FOLDER), image_size, dtype)
+        return folder.load_folder(name.removeprefix(FOLDER), image_size or 64, dtype)
     about = sets.known(name)
     path, white, parts = read(name)
     check(name, path, parts)

@@ -15,8 +15,9 @@ is a function of (seed, AUGMENT, pass, epoch) and its number, whatever the numbe
 camera was held (EXIF) is not looked at.
 
 Workers are threads: Pillow lets go of Python's lock while it decodes and resizes, and threads hand
-over arrays without copying them.  At most AHEAD batches are decoded ahead, so memory does not grow
-with the data set, but for names and labels (some hundred bytes a picture).
+over arrays without copying them; processes were not clearly faster on two cores.  At most AHEAD
+batches are decoded ahead, so memory does not grow with the data set, but for names and labels (some
+hundred bytes a picture).
 
 PATH may also be a tar archive, plain or packed.  A packed one cannot be searched, so any is read
 once, from end to end, and its pictures stay in memory as they are, compressed; one that unpacks to

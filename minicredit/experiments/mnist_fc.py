@@ -27,7 +27,7 @@ ROWS = {        # name: rule, its options, published test error in percent (Bart
     "dtp-parallel": ("dtp", "--eta 1e-3 --target_step 0.15 --sigma 0.36 --schedule parallel",
                      "2.86", ""),
     "sdtp": ("sdtp", "--eta 3e-4 --sigma 0.118", "2.28", "as published: label_step 1"),
-    "sdtp-partial": ("sdtp", "--eta 1e-3 --label_step 0.03 --sigma 0.118", "", PARTIAL),
+    "sdtp-partial": ("sdtp", "--eta 1e-3 --label_step 0.03 --sigma 0.5", "", PARTIAL),
     "ao-sdtp": ("ao-sdtp", "--eta 3e-4 --sigma 0.2 --n_aux 512", "1.86",
                 "as published: label_step 1"),
     "ao-sdtp-partial": ("ao-sdtp", "--eta 1e-3 --label_step 0.03 --sigma 0.5 --n_aux 128", "",

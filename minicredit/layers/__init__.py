@@ -5,8 +5,11 @@
     gradient(h, delta)            what its own parameters should do about it
     mirror(...)                   the layer of the reversed connectivity: the shape of its inverse
 
-and `times_slope(e, h)`, which turns an error at h into delta, the error at the pre-activation.  A
-rule never asks which kind of layer it has.
+and `times_slope(e, h, below)`, which turns an error at the layer's output h into delta, the error
+at its pre-activation; below is its input.  A rule never asks which kind of layer it has.
+
+Activities are flat, (N, n): a layer of images knows its own rows, columns and channels (in that
+order), so nothing has to be flattened between layers.
 """
 from minicredit.layers.convolution import Convolution, ConvolutionTranspose
 from minicredit.layers.dense import Dense

@@ -43,6 +43,7 @@ class Coherent:
 
     def __init__(self, K, n_in, n_out, ops, dtype, key, init="coherent", scale=2.0, common=False):
         self.K, self.n_in, self.n_out, self.common = K, n_in, n_out, common
+        self.f = self.range = "signed rectifier"
         self.ops, self.dtype, self.init, self.scale = ops, np.dtype(dtype), init, scale
         self.sign = ops.asarray(classes(n_out).astype(self.dtype))
         self.W = self.random_weights(key)
@@ -63,7 +64,7 @@ class Coherent:
         """sign max(0, h W + b); (K, N, n_in), or (N, n_in) if common -> (K, N, n_out)."""
         return self.ops.signed_dense(h, self.W, self.b, self.sign)
 
-    def times_slope(self, e, h):
+    def times_slope(self, e, h, below=None):
         """delta = e s, given the layer's output h (K, N, n_out); e as h, or (K, N, 1)."""
         return e * self.ops.signed_slope(h, self.sign)
 

@@ -18,6 +18,7 @@ class Dense:
     ----------
     n_in, n_out : int
     f : {"linear", "tanh", "relu"}
+        Kept also as `range`, the nonlinearity that an inverse needs to answer what this layer says.
     ops : module
         The backend.
     dtype : "float32" or "float64"
@@ -27,7 +28,7 @@ class Dense:
     """
 
     def __init__(self, n_in, n_out, f, ops, dtype, key, init="glorot"):
-        self.n_in, self.n_out, self.f = n_in, n_out, f
+        self.n_in, self.n_out, self.f, self.range = n_in, n_out, f, f
         self.ops, self.dtype, self.init = ops, np.dtype(dtype), init
         self.W = self.random_weights(key)
         self.b = ops.asarray(np.zeros(n_out, self.dtype))
@@ -42,8 +43,11 @@ class Dense:
         """f(h W + b); (N, n_in) -> (N, n_out)."""
         return self.ops.dense(h, self.W, self.b, self.f)
 
-    def times_slope(self, e, h):
-        """delta = e f'(a), given the layer's output h = f(a); both (N, n_out)."""
+    def times_slope(self, e, h, below=None):
+        """delta = e f'(a), given the layer's output h = f(a); both (N, n_out).
+
+        `below`, the layer's input, is for layers whose slope h alone does not tell: residual ones.
+        """
         return self.ops.times_slope(e, h, self.f)
 
     def pull_back(self, delta, weights=None):

@@ -53,7 +53,7 @@ class LocallyConnected:
     def __init__(self, shape_in, kernel, channels, stride, f, ops, dtype, key, init="glorot",
                  padding="same"):
         self.geometry = shape_in, kernel, positive("channels", channels), stride
-        self.f, self.ops, self.dtype = f, ops, np.dtype(dtype)
+        self.f, self.range, self.ops, self.dtype = f, f, ops, np.dtype(dtype)
         self.init, self.padding = init, padding
         self.stencil = stencil(shape_in, kernel, stride, padding)
         self.shape_in = self.stencil[:3]
@@ -110,7 +110,7 @@ class LocallyConnectedTranspose:
     def __init__(self, shape_in, kernel, channels, stride, f, ops, dtype, key, init="glorot",
                  padding="same"):
         self.geometry = shape_in, kernel, positive("channels", channels), stride
-        self.f, self.ops, self.dtype = f, ops, np.dtype(dtype)
+        self.f, self.range, self.ops, self.dtype = f, f, ops, np.dtype(dtype)
         self.init, self.padding = init, padding
         self.stencil = stencil(shape_in, kernel, stride, padding)
         self.shape_in = self.stencil.rows_out, self.stencil.columns_out, channels

@@ -44,7 +44,7 @@ class Residual:
     """
 
     def __init__(self, n_in, n_out, f, ops, dtype, key, init="glorot"):
-        self.n_in, self.n_out, self.f = n_in, n_out, f
+        self.n_in, self.n_out, self.f, self.range = n_in, n_out, f, "linear"
         self.ops, self.dtype, self.init = ops, np.dtype(dtype), init
         self.projects = n_in != n_out
         self.W = self.random_weights(key)
@@ -87,8 +87,13 @@ class Residual:
         return {"W": dW, "b": db[:self.n_out]}
 
     def mirror(self, f, key, init=None):
-        """A residual layer from n_out back to n_in, with its own weights and nonlinearity f."""
-        return Residual(self.n_out, self.n_in, f, self.ops, self.dtype, key, init or self.init)
+        """A residual layer from n_out back to n_in, with its own weights.
+
+        Its nonlinearity is this layer's: f would give the range of what is below, and a sum of a
+        skip and a correction keeps to no range.
+        """
+        return Residual(self.n_out, self.n_in, self.f, self.ops, self.dtype, key,
+                        init or self.init)
 
 
 def halves(pair):

@@ -12,7 +12,8 @@
 """
 from minicredit.coherent import coherent_share, influences, opposite_signs, path_sums
 from minicredit.measure.angles import (Score, Spread, angle, angle_of_signals, angle_to_backprop,
-                                       angles, error_percent, evaluate, mean_loss)
+                                       angles, error_percent, evaluate,
+                                       evaluate_split, mean_loss)
 from minicredit.measure.diagnose import Diagnosis, Finding, diagnose
 from minicredit.measure.gauss_newton import angle_to_gauss_newton, gauss_newton
 from minicredit.measure.health import (Activity, activity, not_finite, signal_norms, update_sizes)
@@ -24,11 +25,11 @@ from minicredit.measure.slopes import (EffectSigns, effect_signs, logit_slopes, 
 from minicredit.measure.targets import (Diversity, diversity, target_diversity,
                                         template_diversity)
 
-__all__ = ["Activity", "Alignment", "Diagnosis", "Diversity", "EffectSigns", "Finding", "Jacobians",
-           "Score", "SignCount", "SignWatch", "Spread", "activity", "angle", "angle_of_signals",
-           "angle_to_backprop", "angle_to_gauss_newton", "angles", "coherent_share", "diagnose",
-           "diversity", "effect_signs", "error_percent", "evaluate", "gauss_newton", "influences",
-           "inputs_ever_on", "inverse_error", "inverse_jacobians", "logit_slopes",
-           "majority_change", "mean_loss", "not_finite", "opposite_signs", "path_sums",
-           "signal_norms", "target_diversity", "template_diversity", "unit_effects",
-           "update_sizes", "weight_alignment"]
+__all__ = ["Activity", "Alignment", "Diagnosis", "Diversity", "EffectSigns", "Finding",
+           "Jacobians", "Score", "SignCount", "SignWatch", "Spread", "activity", "angle",
+           "angle_of_signals", "angle_to_backprop", "angle_to_gauss_newton", "angles",
+           "coherent_share", "diagnose", "diversity", "effect_signs", "error_percent", "evaluate",
+           "evaluate_split", "gauss_newton", "influences", "inputs_ever_on", "inverse_error",
+           "inverse_jacobians", "logit_slopes", "majority_change", "mean_loss", "not_finite",
+           "opposite_signs", "path_sums", "signal_norms", "target_diversity", "template_diversity",
+           "unit_effects", "update_sizes", "weight_alignment"]

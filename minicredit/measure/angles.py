@@ -15,10 +15,16 @@ from minicredit.rules.backprop import Backprop
 
 
 class Score(NamedTuple):
-    """`loss` is the mean over the examples, in nats for a classifier; `error` is in percent."""
+    """How well examples were answered.
+
+    loss : mean over the examples, in nats for a classifier
+    error : share of wrong answers, in percent
+    error_top5 : share of examples whose class is not among the five best answers, in percent
+    """
 
     loss: float
     error: float
+    error_top5: float
 
 
 class Spread(NamedTuple):
@@ -48,18 +54,34 @@ def evaluate(net, x, y, batch=1000):
     UserError
         If there are no examples.
     """
-    if not len(x):
-        raise UserError("evaluate: wanted one example or more; got none")
-    ops, loss, wrong = net.ops, 0.0, 0
-    for n in range(0, len(x), batch):
-        label = y[n:n + batch]
-        h_L = forward(net, ops.asarray(x[n:n + batch]))[net.L]
-        each, _ = net.loss(h_L, ops.asarray(label))
+    return score(net, ((x[n:n + batch], y[n:n + batch]) for n in range(0, len(x), batch)))
+
+
+def evaluate_split(net, split, batch=500):
+    """The same of a split of a data set, whose pictures may be decoded as they are read."""
+    return score(net, split.read([np.arange(n, min(n + batch, split.n))
+                                  for n in range(0, split.n, batch)]))
+
+
+def score(net, batches):
+    """The `Score` of all examples in an iterable of (x, y)."""
+    ops, seen, loss, wrong, beyond = net.ops, 0, 0.0, 0, 0
+    for x, y in batches:
+        label = ops.to_numpy(y)
+        h_L = forward(net, ops.asarray(x))[net.L]
+        each, _ = net.loss(h_L, ops.asarray(y))
         loss += float(ops.to_numpy(each).sum(dtype=np.float64))
-        if y.ndim == 1:
-            answer = ops.to_numpy(net.output(h_L)).argmax(axis=1)
-            wrong += int((answer != ops.to_numpy(label)).sum())
-    return Score(loss / len(x), 100 * wrong / len(x) if y.ndim == 1 else float("nan"))
+        seen += len(label)
+        if label.ndim == 1:
+            z = ops.to_numpy(net.output(h_L))
+            wrong += int((z.argmax(axis=1) != label).sum())
+            own = z[np.arange(len(z)), label][:, None]
+            beyond += int(((z > own).sum(axis=1) >= 5).sum())
+    if not seen:
+        raise UserError("evaluate: wanted one example or more; got none")
+    if label.ndim != 1:
+        return Score(loss / seen, float("nan"), float("nan"))
+    return Score(loss / seen, 100 * wrong / seen, 100 * beyond / seen)
 
 
 def error_percent(net, x, y, batch=1000):

@@ -79,7 +79,7 @@ def diagnose(rule, x, y):
         return Diagnosis(findings, "The other checks wait until all numbers are finite.")
     for check in (signals, directions, units, inverses, targets, coherence, steps):
         findings += check(rule, x, y)
-    loss, error = evaluate(rule.net, x, y)
+    loss, error, _ = evaluate(rule.net, x, y)
     angles = " ".join(f"{a:.0f}" for a in angle_to_backprop(rule, x, y))
     wrong = "" if np.isnan(error) else f", error {error:.1f} %"
     return Diagnosis(findings, f"On these {len(x)} examples: loss {loss:.3g}{wrong}, angle to "

@@ -94,7 +94,7 @@ def jacobian(net, i, h, slopes):
     """dz/d(parameters of layer i); float64 (K N, n), class by class, each example by itself."""
     rows, one = [], each_alone(h[i - 1], len(h[0]))
     for e in slopes:
-        delta = net.layers[i].times_slope(net.ops.asarray(e), h[i])
+        delta = net.layers[i].times_slope(net.ops.asarray(e), h[i], h[i - 1])
         rows += [flat(net, i, *pair) for pair in zip(one, each_alone(delta, len(h[0])))]
     return np.array(rows)
 

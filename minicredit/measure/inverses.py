@@ -7,6 +7,7 @@
 
 A target moves the layer above the right way, to first order, if J_f J_g is positive.
 """
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -54,9 +55,13 @@ def feedback_weights(rule):
     """The pairs to compare: layer -> (feedback weights, what backprop has in their place).
 
     fa, weight-mirror, kolen-pollack    B[i], W[i]
-    dfa                                 B[i], W[i+1] ... W[L], the path to the output if f is linear
+    dfa                                 B[i], the path to the output, W[i+1] ... W[L], if f is
+                                        linear: skips and shared weights are part of it; not
+                                        where B[i] is drawn anew at every step
     sign symmetry                       M[i] sign(W[i]), W[i]
-    target propagation                  V[i]^T, W[i]; of auxiliary outputs' V[L] the rows of classes
+    target propagation                  V[i]^T, W[i]; of auxiliary outputs' V[L] the rows of
+                                        classes; nothing at a residual layer that projects, whose
+                                        inverse has other halves than its transpose
     """
     net, W, L = rule.net, rule.net.W, rule.net.L
     if hasattr(rule, "M"):
@@ -64,18 +69,29 @@ def feedback_weights(rule):
     if hasattr(rule, "B") and len(rule.B) == L + 1:                 # B[2..L], one a layer
         return {i: (rule.B[i], W[i]) for i in range(2, L + 1)}
     if hasattr(rule, "B"):                                          # B[1..L-1], from the output
-        return {i: (rule.B[i], path(W[i + 1:])) for i in range(1, L)
-                if all(w.ndim == 2 for w in W[i + 1:])}
-    return {i: (g.W[:W[i].shape[-1]].T, W[i]) for i, g in inverses_of(rule).items()
-            if hasattr(g, "W") and g.W.ndim == W[i].ndim == 2}
+        paths = paths_to_output(net)
+        return {i: (rule.B[i], paths[i]) for i in range(1, L) if rule.B[i] is not None}
+    V = {i: g.W[..., :W[i].shape[-1], :] for i, g in inverses_of(rule).items() if hasattr(g, "W")}
+    return {i: (v.swapaxes(-1, -2), W[i]) for i, v in V.items()
+            if v.swapaxes(-1, -2).shape == W[i].shape}
 
 
-def path(W):
-    """W[0] W[1] ..., the weights of a linear network from here to the output."""
-    product = W[0]
-    for w in W[1:]:
-        product = product @ w
-    return product
+def paths_to_output(net):
+    """What every layer multiplies h[i] by, up to the output, if f is linear.
+
+    Returns
+    -------
+    list; [i] (sizes[i], sizes[L]) for i = 1..L-1, by pulling back one error an output
+    """
+    ops, K = net.ops, net.sizes[-1]
+    paths, e = [None] * net.L, ops.asarray(np.eye(K, dtype=net.dtype))
+    for i in range(net.L, 1, -1):
+        layer = copy(net.layers[i])
+        layer.f = "linear"
+        h, below = (ops.asarray(np.zeros((K, n), net.dtype)) for n in (layer.n_out, layer.n_in))
+        e = layer.pull_back(layer.times_slope(e, h, below))
+        paths[i - 1] = e.T
+    return paths
 
 
 def inverses_of(rule):
@@ -152,25 +168,27 @@ def layer_jacobian(rule, h, i, n):
     """d(what g_i sees)/dh[i-1] at example n; float64 (m, sizes[i-1])."""
     net, ops, layer, row = rule.net, rule.net.ops, rule.net.layers[i], slice(n, n + 1)
     if i < net.L or isinstance(rule, DTP):
-        return jacobian(layer, h[i][row], ops)
+        return jacobian(layer, h[i - 1][row], ops)
     p = ops.softmax(h[i][row])
     e = ops.times_slope(*units(p, ops), "softmax")                  # dp/dh[L]
     J = [ops.to_numpy(layer.pull_back(e)).astype(np.float64)]
     if hasattr(rule, "Z"):
-        J.append(jacobian(rule.Z, rule.Z.forward(h[i - 1][row]), ops))
+        J.append(jacobian(rule.Z, h[i - 1][row], ops))
     return np.concatenate(J)
 
 
 def inverse_jacobian(rule, g, h, i, n):
     """dg_i/d(what it sees) at example n; float64 (sizes[i-1], m)."""
     one = [array[n:n + 1] for array in h]
-    return jacobian(g, g.forward(seen_by_inverse(rule, one, i)), rule.net.ops)
+    return jacobian(g, seen_by_inverse(rule, one, i), rule.net.ops)
 
 
-def jacobian(layer, h, ops):
-    """The Jacobian of a layer with output h (1, m), one pull-back a unit; float64 (m, n_in)."""
-    e, rows = units(h, ops)
-    return ops.to_numpy(layer.pull_back(layer.times_slope(e, rows))).astype(np.float64)
+def jacobian(layer, below, ops):
+    """The Jacobian of a layer at its input (1, n_in), one pull-back a unit; float64 (m, n_in)."""
+    e, rows = units(layer.forward(below), ops)
+    below = ops.asarray(np.repeat(ops.to_numpy(below), len(e), axis=0))
+    delta = layer.times_slope(e, rows, below)
+    return ops.to_numpy(layer.pull_back(delta)).astype(np.float64)
 
 
 def units(h, ops):

@@ -57,7 +57,7 @@ def logit_slopes(net, h):
         e = ops.asarray(one_class(h[L].shape, c, h[L].dtype))
         E[L].append(ops.to_numpy(e))
         for i in range(L, 1, -1):
-            e = layers[i].pull_back(layers[i].times_slope(e, h[i]))
+            e = layers[i].pull_back(layers[i].times_slope(e, h[i], h[i - 1]))
             E[i - 1].append(ops.to_numpy(e))
     return [None] + [np.stack(e) for e in E[1:]]
 

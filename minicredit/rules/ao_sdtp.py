@@ -75,7 +75,7 @@ class AOSDTP:
 
     def add_top(self, init_inverse):
         """The fixed features z, and the inverse G[L] of [o, z]."""
-        net, L, n, f = self.net, self.net.L, self.net.sizes[-2], self.net.layers[-2].f
+        net, L, n, f = self.net, self.net.L, self.net.sizes[-2], self.net.layers[-2].range
         K, key = net.sizes[-1], (self.seed, FEEDBACK, L, 0)
         self.G[L] = Dense(K + self.n_aux, n, f, net.ops, net.dtype, key, init_inverse)
         self.Z = Dense(n, self.n_aux, f, net.ops, net.dtype, (self.seed, AUXILIARY, L, 0))
@@ -98,7 +98,7 @@ class AOSDTP:
             up, down = G[i].forward(h_hat[i]), G[i].forward(h[i])
             h_hat[i - 1] = ops.difference(h[i - 1], up, down)
         for i in range(1, L):
-            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i])
+            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i], h[i - 1])
         return Told(loss, delta, h_hat)
 
     def feedback_gradient(self, h, delta=None):
@@ -112,7 +112,7 @@ class AOSDTP:
                 above = ops.join(ops.softmax(above), self.Z.forward(start))
             back = G[i].forward(above)                                      # g_i(f_i(h'))
             goal = h[i - 1] if self.goal == "clean" else start
-            g = G[i].gradient(above, G[i].times_slope(back - goal, back))
+            g = G[i].gradient(above, G[i].times_slope(back - goal, back, above))
             gradient[f"V[{i}]"], gradient[f"c[{i}]"] = g["W"], g["b"]
         return gradient
 

@@ -93,11 +93,11 @@ class DTP:
             up, down = G[i].forward(h_hat[i]), G[i].forward(h[i])
             h_hat[i - 1] = net.ops.difference(h[i - 1], up, down)
             if m:
-                back = layers[i].times_slope(h_hat[i] - h[i], h[i])
+                back = layers[i].times_slope(h_hat[i] - h[i], h[i], h[i - 1])
                 back = layers[i].pull_back(back)                            # J_i^T (h_hat - h)
                 h_hat[i - 1] = h[i - 1] + ((1 - m) * (up - down) + m * back)
         for i in range(1, self.top + 1):
-            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i])
+            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i], h[i - 1])
         return Told(loss, delta, h_hat)
 
     def feedback_gradient(self, h, delta=None):
@@ -109,7 +109,7 @@ class DTP:
             above = net.layers[i].forward(start)                            # f_i(h')
             back = G[i].forward(above)                                      # g_i(f_i(h'))
             goal = start if self.goal == "noisy" else h[i - 1]
-            g = G[i].gradient(above, G[i].times_slope(back - goal, back))
+            g = G[i].gradient(above, G[i].times_slope(back - goal, back, above))
             gradient[f"V[{i}]"], gradient[f"c[{i}]"] = g["W"], g["b"]
         return gradient
 

@@ -46,7 +46,7 @@ class FeedbackAlignment:
         loss, delta[L] = self.net.loss(h[L], y)
         for i in range(L, 1, -1):
             e = layers[i].pull_back(delta[i], B[i])                 # delta[i] B[i]^T
-            delta[i - 1] = layers[i - 1].times_slope(e, h[i - 1])
+            delta[i - 1] = layers[i - 1].times_slope(e, h[i - 1], h[i - 2])
         return Told(loss, delta)
 
     def step(self, x, y):

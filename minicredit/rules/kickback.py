@@ -68,10 +68,10 @@ class Kickback:
         layers, L = self.net.layers, self.net.L
         delta = [None] * (L + 1)
         loss, beta = self.beta(h[L], y)                                     # beta (K, N, 1)
-        delta[L] = layers[L].times_slope(beta, h[L])
+        delta[L] = layers[L].times_slope(beta, h[L], h[L - 1])
         for i in range(L, 1, -1):
-            e = layers[i].pull_back(layers[i].times_slope(beta, h[i]))      # beta tau[i-1]
-            delta[i - 1] = layers[i - 1].times_slope(e, h[i - 1])
+            e = layers[i].pull_back(layers[i].times_slope(beta, h[i], h[i - 1]))    # beta tau
+            delta[i - 1] = layers[i - 1].times_slope(e, h[i - 1], h[i - 2])
         return Told(loss, delta)
 
     def reward(self, h_L, y):

@@ -84,7 +84,7 @@ class SDTP:
             up, down = G[i].forward(h_hat[i]), G[i].forward(h[i])
             h_hat[i - 1] = ops.difference(h[i - 1], up, down)
         for i in range(1, L):
-            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i])
+            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i], h[i - 1])
         return Told(loss, delta, h_hat)
 
     def feedback_gradient(self, h, delta=None):
@@ -97,7 +97,7 @@ class SDTP:
             above = net.ops.softmax(above) if i == L else above
             back = G[i].forward(above)                                      # g_i(f_i(h'))
             goal = h[i - 1] if self.goal == "clean" else start
-            g = G[i].gradient(above, G[i].times_slope(back - goal, back))
+            g = G[i].gradient(above, G[i].times_slope(back - goal, back, above))
             gradient[f"V[{i}]"], gradient[f"c[{i}]"] = g["W"], g["b"]
         return gradient
 

@@ -93,7 +93,7 @@ class TargetPropagation:
         for i in range(L - 1, 1, -1):
             h_hat[i - 1] = G[i].forward(h_hat[i])
         for i in range(1, L):
-            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i])
+            delta[i] = layers[i].times_slope(h[i] - h_hat[i], h[i], h[i - 1])
         return Told(loss, delta, h_hat)
 
     def feedback_gradient(self, h, delta=None):
@@ -106,7 +106,7 @@ class TargetPropagation:
             above = net.ops.softmax(above) if i == net.L else above
             back = G[i].forward(above)                                      # g_i(f_i(h'))
             goal = start if self.goal == "noisy" else h[i - 1]
-            g = G[i].gradient(above, G[i].times_slope(back - goal, back))
+            g = G[i].gradient(above, G[i].times_slope(back - goal, back, above))
             gradient[f"V[{i}]"], gradient[f"c[{i}]"] = g["W"], g["b"]
         return gradient
 

@@ -12,6 +12,7 @@ and B[i] watches what layer i does with noise, with no error in sight:
 The mean of s^T r / sigma^2 is W[i] times the mean slope, so B[i] turns towards W[i] and, with
 decay_mirror 1, grows to its length.
 """
+from minicredit.errors import UserError
 from minicredit.keys import FEEDBACK, MIRROR
 from minicredit.network import descend, forward
 from minicredit.optimizers import descend_all, make
@@ -48,6 +49,9 @@ class WeightMirror:
     def __init__(self, net, eta=3e-3, eta_mirror=0.02, decay_mirror=1.0, sigma=0.2,
                  optimizer="adam", seed=0):
         within("sigma", sigma, 1e-6)                            # r is divided by its square
+        if any(layer.range != layer.f for layer in net.layers[1:]):
+            raise UserError("weight-mirror: a residual layer answers noise with the noise itself; "
+                            "wanted layers whose answer tells W alone")
         self.net, self.seed, self.t = net, seed, 0
         self.decay_mirror, self.sigma = decay_mirror, sigma
         self.optimizer = make(optimizer, eta, net.ops)
@@ -65,7 +69,7 @@ class WeightMirror:
         loss, delta[L] = self.net.loss(h[L], y)
         for i in range(L, 1, -1):
             e = layers[i].pull_back(delta[i], B[i])                 # delta[i] B[i]^T
-            delta[i - 1] = layers[i - 1].times_slope(e, h[i - 1])
+            delta[i - 1] = layers[i - 1].times_slope(e, h[i - 1], h[i - 2])
         return Told(loss, delta)
 
     def feedback_gradient(self, h, delta=None):
