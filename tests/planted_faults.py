@@ -226,8 +226,8 @@ FAULTS = [
     Fault("bridge moves a met target", DTP, "h[i - 1] + ((1 - m) * (up - down) + m * back)",
           "(1 - m) * h_hat[i - 1] + m * (h[i - 1] + back)",
           IDENTITY + "a_target_step_of_nothing_teaches_hidden_layers_exactly_nothing"),
- 
-            Fault("bridge without the slope", DTP, "layers[i].times_slope(h_hat[i] - h[i], h[i], h[i - 1])\n",
+    Fault("bridge without the slope", DTP,
+          "layers[i].times_slope(h_hat[i] - h[i], h[i], h[i - 1])\n",
           "h_hat[i] - h[i]\n",
           IDENTITY + "across_the_bridge_dtp_is_target_step_times_backprop"),
     Fault("clean goal for the noisy one", DTP, 'start if self.goal == "noisy" else h[i - 1]',

@@ -1,4 +1,4 @@
-"""Layers of images, and residual ones: definitions, identities, calculus, and rules upon them.
+"""Layers of images, and residual ones: definitions, identities, calculus.
 
 A layer of images is a list of wires: which unit below is joined to which unit above by which
 weight.  Everything that the layer does follows from the list, which is made here from the
@@ -13,13 +13,12 @@ from conftest import assert_close, same
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minicredit import Network, UserError, ask, forward
+from minicredit import UserError
 from minicredit.kernels import reference
 from minicredit.keys import FEEDBACK, WEIGHTS
 from minicredit.layers import (Convolution, ConvolutionTranspose, Dense, LocallyConnected,
                                LocallyConnectedTranspose, Residual)
 from minicredit.layers.geometry import Stencil, cost, matrices, stencil
-from minicredit.rules import RULES
 
 KEY = 0, WEIGHTS, 1, 0
 STEP, KINK, RELATIVE = 1e-5, 1e-3, 1e-6     # as in test_rules_calculus.py
@@ -490,6 +489,13 @@ def test_float32_and_float64_layers_start_alike():
         assert same(single.W, double.W.astype("float32"))
 
 
+def test_matrices_of_one_are_those_of_a_dense_layer():
+    dense = Dense(7, 5, "tanh", reference, "float64", KEY)
+    assert same(matrices((1, 7, 5), 7, 5, KEY, "glorot")[0], dense.W)
+    dense = Dense(7, 5, "tanh", reference, "float64", KEY, "orthogonal")
+    assert_close(matrices((1, 7, 5), 7, 5, KEY, "orthogonal")[0], dense.W, terms=16)
+
+
 # Geometry -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("shape, kernel, stride, padding, want", [
@@ -527,110 +533,3 @@ def test_a_layer_that_cannot_be_is_refused_with_a_sentence(kind, change, sentenc
                   dtype="float32", key=KEY)
     with pytest.raises(UserError, match=sentence):
         kind(**{**given_, **change})
-
-
-# Rules upon layers of images ----------------------------------------------------------------------
-
-STACKS = {"local": (LocallyConnected, LocallyConnected), "conv": (Convolution, Convolution),
-          "mixed": (LocallyConnected, Convolution)}
-
-
-def network(stack="mixed", f="tanh", dtype="float64"):
-    """Images of 6 x 5, twice an image layer, a dense one and the classes; biases not 0."""
-    one, two = STACKS[stack]
-    first = one((6, 5, 1), 3, 2, 2, f, reference, dtype, KEY)
-    second = two(first.shape_out, 2, 3, 1, f, reference, dtype, (0, WEIGHTS, 2, 0), padding="none")
-    third = Dense(second.n_out, 7, f, reference, dtype, (0, WEIGHTS, 3, 0))
-    top = Dense(7, 4, "linear", reference, dtype, (0, WEIGHTS, 4, 0))
-    net = Network([first, second, third, top], reference)
-    for b in net.b[1:]:
-        b[...] = 0.2 * np.random.default_rng(b.shape).standard_normal(b.shape)
-    return net
-
-
-def examples(net, N=6):
-    x = np.random.default_rng(0).standard_normal((N, net.sizes[0])).astype(net.dtype)
-    return x, np.arange(N) % net.sizes[-1]
-
-
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("f", ["tanh", "linear"])
-def test_backprop_through_images_descends_the_mean_loss(stack, f):
-    net = network(stack, f)
-    x, y = examples(net)
-    gradient = ask(RULES["bp"](net), x, y).gradient
-
-    def mean_loss():
-        return net.loss(forward(net, x)[net.L], y)[0].mean()
-
-    assert set(gradient) == set(net.parameters())
-    for name, array in net.parameters().items():
-        agree(gradient[name], differences(mean_loss, array), f"{stack}, {f}, {name}")
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_feedback_alignment_with_the_forward_weights_is_backprop_on_images_too(stack):
-    fa, bp = RULES["fa"](network(stack)), RULES["bp"](network(stack))
-    for i in range(2, fa.net.L + 1):
-        assert fa.B[i].shape == fa.net.W[i].shape
-        fa.B[i][...] = fa.net.W[i]
-    x, y = examples(bp.net)
-    got, want = ask(fa, x, y), ask(bp, x, y)
-    assert all(same(got.gradient[name], g) for name, g in want.gradient.items())
-
-
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("name", sorted(set(RULES) - {"kickback"}))
-def test_every_rule_trains_image_layers_as_it_trains_dense_ones(name, stack):
-    rule = RULES[name](network(stack), seed=1)
-    x, y = examples(rule.net)
-    learning = {**rule.net.parameters(), **rule.arrays}
-    before = {key: array.copy() for key, array in learning.items()}
-    answer = ask(rule, x, y)
-    assert all(same(learning[key], before[key]) for key in before)
-    for passes in rule.passes:
-        passes(x, y)
-    for key, array in learning.items():
-        assert np.isfinite(array).all(), key
-        if key in answer.gradient:
-            assert (array != before[key]).any(), key
-
-
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("name", ["dtp", "tp", "sdtp", "ao-sdtp"])
-def test_inverses_of_images_descend_what_they_cannot_give_back(name, stack):
-    rule = RULES[name](network(stack), sigma=0.0)
-    net = rule.net
-    x, y = examples(net)
-    gradient, h = ask(rule, x, y).gradient, forward(net, x)
-    for i in (2, 3):
-        assert (rule.G[i].n_in, rule.G[i].n_out) == (net.sizes[i], net.sizes[i - 1])
-
-        def inverse_loss(i=i):
-            return ((rule.G[i].forward(h[i]) - h[i - 1]) ** 2).sum() / 2 / len(x)
-
-        agree(gradient[f"V[{i}]"], differences(inverse_loss, rule.G[i].W), f"{name}, V[{i}]")
-        agree(gradient[f"c[{i}]"], differences(inverse_loss, rule.G[i].b), f"{name}, c[{i}]")
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_a_met_target_stays_met_through_images(stack):
-    dtp = RULES["dtp"](network(stack), target_step=0.0)
-    told = ask(dtp, *examples(dtp.net))
-    assert all(not delta.any() for delta in told.delta[1:-1])
-
-
-def test_across_the_bridge_dtp_is_target_step_times_backprop_on_images_too():
-    dtp = RULES["dtp"](network(), bridge=1.0, target_step=0.125)
-    bp = RULES["bp"](network())
-    x, y = examples(bp.net)
-    got, want = ask(dtp, x, y).delta, ask(bp, x, y).delta
-    for i in range(1, dtp.top + 1):
-        assert_close(got[i], 0.125 * want[i], terms=64, scale=4)
-
-
-def test_matrices_of_one_are_those_of_a_dense_layer():
-    dense = Dense(7, 5, "tanh", reference, "float64", KEY)
-    assert same(matrices((1, 7, 5), 7, 5, KEY, "glorot")[0], dense.W)
-    dense = Dense(7, 5, "tanh", reference, "float64", KEY, "orthogonal")
-    assert_close(matrices((1, 7, 5), 7, 5, KEY, "orthogonal")[0], dense.W, terms=16)
