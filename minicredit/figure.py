@@ -106,7 +106,7 @@ def draw_learning(axes, done, styles):
 
     heading(axes, "Validation error while learning",
             "mean and range of the seeds; mark: epoch chosen")
-    ends, values, veil = {}, [], 0.15 if len(done) < 7 else 0.07    # many bands lie on each other
+    ends, values, veil = {}, [], 0.15 if len(done) < 7 else 0.03    # many bands lie on each other
     for rule, runs in reversed(done.items()):               # the best is drawn last, on top
         colour, line, marker = styles[rule]
         points = curve(runs)
