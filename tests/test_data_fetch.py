@@ -109,7 +109,15 @@ def test_a_file_that_is_there_and_wrong_is_replaced_only_by_the_right_one(server
     assert in_folder(tmp_path) == FILES
 
 
-def test_an_interrupt_ends_the_wait_and_leaves_no_file(server, tmp_path):
+@pytest.fixture
+def interruptible():
+    """Python's own answer to SIGINT: a job that a shell put in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_the_wait_and_leaves_no_file(server, tmp_path, interruptible):
     interrupt = threading.Timer(0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
     interrupt.start()
     start = time.monotonic()
