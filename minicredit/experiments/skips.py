@@ -153,7 +153,8 @@ def about(config):
     """What the columns mean."""
     return f"""
 {config['data']}, {config['nets'][False]} and {config['nets'][True]} {config['activation']},
-{config['epochs']} epochs of batches of {config['batch']}, decay {config['decay']}, seed {config['seed']}.
+{config['epochs']} epochs of batches of {config['batch']}, decay {config['decay']}, seed \
+{config['seed']}.
 
 Signal: the teaching signal at layer 1 over that at the top hidden layer, of the half of a residual
 layer's that its weights hear.  Three numbers are of the lowest, the middle and
@@ -216,8 +217,10 @@ def draw_angle(axes, seen, styles, when):
         if record["of"] != "bp":
             draw_line(axes, now["angle"], record, styles)
     axes.axhline(90, color=axes.xaxis.label.get_color(), linewidth=0.8, linestyle=(0, (1, 3)))
-    axes.set_ylim(0, 180)
-    axes.set_yticks([0, 45, 90, 135, 180])
+    beyond = any(a > 120 for _, now in seen for a in now["angle"])
+    top = 180 if beyond or axes.get_ylim()[1] == 180 else 120      # both panels have one scale
+    axes.set_ylim(0, top)
+    axes.set_yticks(range(0, top + 1, 30))
     axes.set_xlabel("layer (1 sees the input)")
     axes.set_ylabel("angle (degrees)")
 

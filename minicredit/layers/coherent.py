@@ -39,6 +39,7 @@ class Coherent:
         All K networks read one input (N, n_in), as those of the first layer do.
     """
 
+    skips = False
     f = "signed rectifier"
 
     def __init__(self, K, n_in, n_out, ops, dtype, key, init="coherent", scale=2.0, common=False):

@@ -43,6 +43,8 @@ class Convolution:
         If the geometry is impossible.
     """
 
+    skips = False
+
     def __init__(self, shape_in, kernel, channels, stride, f, ops, dtype, key, init="glorot",
                  padding="same"):
         self.geometry = shape_in, kernel, positive("channels", channels), stride
@@ -98,6 +100,8 @@ class ConvolutionTranspose:
     f, ops, dtype, key, init
         As there; W (channels, k k ch_in), and b (ch_in,), one for every channel that comes out.
     """
+
+    skips = False
 
     def __init__(self, shape_in, kernel, channels, stride, f, ops, dtype, key, init="glorot",
                  padding="same"):

@@ -27,6 +27,8 @@ class Dense:
     init : {"glorot", "orthogonal"}
     """
 
+    skips = False           # whether its input goes past its weights too
+
     def __init__(self, n_in, n_out, f, ops, dtype, key, init="glorot"):
         self.n_in, self.n_out, self.f, self.range = n_in, n_out, f, f
         self.ops, self.dtype, self.init = ops, np.dtype(dtype), init

@@ -50,6 +50,8 @@ class LocallyConnected:
         If the geometry is impossible.
     """
 
+    skips = False
+
     def __init__(self, shape_in, kernel, channels, stride, f, ops, dtype, key, init="glorot",
                  padding="same"):
         self.geometry = shape_in, kernel, positive("channels", channels), stride
@@ -106,6 +108,8 @@ class LocallyConnectedTranspose:
         As there; W (places, channels, k k ch_in), and b (rows * columns, ch_in), one for every
         unit that comes out.
     """
+
+    skips = False
 
     def __init__(self, shape_in, kernel, channels, stride, f, ops, dtype, key, init="glorot",
                  padding="same"):

@@ -43,6 +43,8 @@ class Residual:
         Of W and of P, each as a dense layer's.
     """
 
+    skips = True
+
     def __init__(self, n_in, n_out, f, ops, dtype, key, init="glorot"):
         self.n_in, self.n_out, self.f, self.range = n_in, n_out, f, "linear"
         self.ops, self.dtype, self.init = ops, np.dtype(dtype), init

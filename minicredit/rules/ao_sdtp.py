@@ -75,10 +75,10 @@ class AOSDTP:
 
     def add_top(self, init_inverse):
         """The fixed features z, and the inverse G[L] of [o, z]."""
-        net, L, n, f = self.net, self.net.L, self.net.sizes[-2], self.net.layers[-2].range
+        net, L, n, below = self.net, self.net.L, self.net.sizes[-2], self.net.layers[-2]
         K, key = net.sizes[-1], (self.seed, FEEDBACK, L, 0)
-        self.G[L] = Dense(K + self.n_aux, n, f, net.ops, net.dtype, key, init_inverse)
-        self.Z = Dense(n, self.n_aux, f, net.ops, net.dtype, (self.seed, AUXILIARY, L, 0))
+        self.G[L] = Dense(K + self.n_aux, n, below.range, net.ops, net.dtype, key, init_inverse)
+        self.Z = Dense(n, self.n_aux, below.f, net.ops, net.dtype, (self.seed, AUXILIARY, L, 0))
         self.arrays.update({f"V[{L}]": self.G[L].W, f"c[{L}]": self.G[L].b,
                             "Wz": self.Z.W, "bz": self.Z.b})
 

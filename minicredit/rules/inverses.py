@@ -53,8 +53,8 @@ def exact_inverses(net, top):
     G = [None] * (net.L + 1)
     for i in range(2, top + 1):
         layer = net.layers[i]
-        square = layer.W.shape == (layer.n_in, layer.n_in) and layer.range == layer.f
-        if i == net.L or not square or layer.f not in ("tanh", "linear"):
+        square = layer.W.shape == (layer.n_in, layer.n_in)
+        if i == net.L or layer.skips or not square or layer.f not in ("tanh", "linear"):
             raise UserError(f"tp: exact inverses want square tanh or linear layers below the "
                             f"output and first_target=gradient; layer {i} is "
                             f"{layer.n_in}-{layer.n_out} {'softmax' if i == net.L else layer.f}")

@@ -7,7 +7,7 @@ and B[i] watches what layer i does with noise, with no error in sight:
 
     s ~ N(0, sigma^2)   in the place of h[i-1]
     r = f_i(s) - f_i(0)
-    dB[i]      = decay_mirror B[i] - s^T r / (N sigma^2)
+    dB[i]      = decay_mirror B[i] - s^T r / (N sigma^2)     a mean over places too, where shared
 
 The mean of s^T r / sigma^2 is W[i] times the mean slope, so B[i] turns towards W[i] and, with
 decay_mirror 1, grows to its length.
@@ -49,7 +49,7 @@ class WeightMirror:
     def __init__(self, net, eta=3e-3, eta_mirror=0.02, decay_mirror=1.0, sigma=0.2,
                  optimizer="adam", seed=0):
         within("sigma", sigma, 1e-6)                            # r is divided by its square
-        if any(layer.range != layer.f for layer in net.layers[1:]):
+        if any(layer.skips for layer in net.layers[1:]):
             raise UserError("weight-mirror: a residual layer answers noise with the noise itself; "
                             "wanted layers whose answer tells W alone")
         self.net, self.seed, self.t = net, seed, 0
@@ -79,7 +79,9 @@ class WeightMirror:
             noise = net.ops.normal(h[i - 1].shape, (self.seed, MIRROR, i, self.t), net.dtype)
             s = self.sigma * noise
             r = net.layers[i].forward(s) - net.layers[i].forward(0 * s)
-            seen = net.layers[i].gradient(s, r)["W"]                # s^T r / N
+            layer = net.layers[i]
+            seen = layer.gradient(s, r)["W"]                        # s^T r / N, summed over the
+            seen = seen * (layer.b.size / layer.n_out)              # places that share a weight
             gradient[f"B[{i}]"] = self.decay_mirror * self.B[i] - seen / self.sigma**2
         return gradient
 
