@@ -109,9 +109,21 @@ def look_for(args, command):
     told = (lambda text: None) if args.quiet else lambda text: print(text, flush=True)
     ranges = search.searched(args.rule, given_options(args))
     study = search.search(args.rule, config, data, args.trials, args.storage, ranges, told)
-    print(f"best: {study.best_value:.2f} % validation error: minicredit train {args.rule} "
-          + " ".join(f"--{key} {value:.3g}" for key, value in study.best_params.items()))
+    found = " ".join(f"--{key} {value:.3g}" for key, value in study.best_params.items())
+    job = f"{as_training(command)} {found}".rstrip()
+    print(f"best: {study.best_value:.2f} % validation error: {job}")
     return 0
+
+
+def as_training(command):
+    """The `train` command that takes the same options as this `search` command."""
+    words, kept = iter(shlex.split(command)), []
+    for word in words:
+        if word in ("--trials", "--storage"):
+            next(words)
+        elif not word.startswith(("--trials=", "--storage=")) and word != "--quiet":
+            kept.append("train" if word == "search" else word)
+    return shlex.join(kept)
 
 
 def print_summary(rows):
@@ -185,6 +197,9 @@ def main(argv=None):
             return jobs[args.command](args)
         job = look_for if args.command == "search" else work
         return job(args, shlex.join(["minicredit", *argv]))
+    except MemoryError as error:
+        print(f"minicredit: not enough memory: {error}", file=sys.stderr)
+        return 2
     except (UserError, ImportError) as error:
         print(f"minicredit: {error}", file=sys.stderr)
         return 2

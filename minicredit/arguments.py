@@ -32,8 +32,9 @@ def positive(text):
     return int(text)
 
 
-def add_job_options(parser):
-    """The options that `compare` and `train` share."""
+def add_job_options(parser, kept=True):
+    """The options that `compare`, `train` and `search` share; `kept`: several runs, with a folder.
+    """
     add = parser.add_argument
     add("--data", default="digits", metavar="NAME", help=f"{', '.join(DATA)}, or folder:PATH with "
         "a folder of pictures for each class (digits)")
@@ -43,28 +44,33 @@ def add_job_options(parser):
         "training images (of folders always)")
     add("--net", metavar="SIZES", help="64-32-10, 784-5x256-10, 28x28x1-lc3x32s2-1024-10, or a "
         f"preset: {', '.join(PRESETS)} (a default for each data set)")
-    add("--activation", default="tanh", metavar="F", help="of the hidden layers: tanh, relu (tanh)")
+    add("--activation", default="tanh", metavar="F",
+        help="of the hidden layers: tanh, relu, linear (tanh)")
     add("--init", default="glorot", metavar="NAME", help="glorot, orthogonal (glorot)")
     add("--epochs", type=positive, metavar="N", help="(40 for digits, else 10)")
     add("--batch", type=positive, metavar="N", help="images a step (32 for digits, else 128)")
     add("--decay", default="cosine", metavar="NAME",
         help="of the learning rates: constant, linear (to 2 %%), cosine (to 0) (cosine)")
-    add("--seeds", type=positive, metavar="K", help="runs of each rule (3 for digits, else 1)")
     add("--limit", type=positive, metavar="N", help="use only the first N training images")
     add("--backend", default="numpy", metavar="NAME", help="see `minicredit doctor` (numpy)")
     add("--dtype", default="float32", metavar="NAME", help="float32, float64 (float32)")
-    add("--out", type=Path, metavar="DIR", help="where the results go (runs/<time>)")
+    if kept:
+        add("--seeds", type=positive, metavar="K", help="runs of each rule (3 for digits, else 1)")
+        add("--out", type=Path, metavar="DIR", help="where the results go, in the place of earlier "
+            "ones there (runs/<time>)")
+    else:
+        parser.set_defaults(seeds=1, out=None)
     add("--quiet", action="store_true", help="print only where the results are")
 
 
-def add_rules(parser):
+def add_rules(parser, kept=True):
     """A parser for each rule below `parser`, with its hyperparameters; the list."""
     rules = parser.add_subparsers(dest="rule", metavar="RULE", required=True, parser_class=Parser)
     made = []
     for name, rule in RULES.items():
         one = rules.add_parser(name, help=rule.idea, description=f"{rule.title}: {rule.idea} "
                                f"({rule.paper}).")
-        add_job_options(one)
+        add_job_options(one, kept)
         group = one.add_argument_group(f"hyperparameters of {name}")
         for option in options(rule):
             text = f"{option.text} (default {option.default})".replace("%", "%%")
@@ -90,7 +96,7 @@ def parser():
     add_rules(commands.add_parser("train", help="train by one rule, with its hyperparameters"))
     search = commands.add_parser("search", help="search a rule's hyperparameters on validation "
                                  "images")
-    for one in add_rules(search):
+    for one in add_rules(search, kept=False):
         one.add_argument("--trials", type=positive, default=30, metavar="N", help="(30)")
         one.add_argument("--storage", default="sqlite:///search.db", metavar="URL",
                          help="any storage of Optuna; the same again goes on (sqlite:///search.db)")
@@ -124,7 +130,7 @@ def rules_and_options(rules, settings):
     UserError
         If a rule or an option is unknown, or a value does not fit.
     """
-    names = list(RULES) if rules == "all" else rules.split(",")
+    names = list(RULES) if rules == "all" else [name.strip() for name in rules.split(",")]
     for name in names:
         if name not in RULES:
             raise UserError(f"--rules: wanted all or some of {', '.join(RULES)}; got {name!r}")
@@ -135,7 +141,7 @@ def rules_and_options(rules, settings):
         if not (equals and dot and name in given):
             raise UserError(f"--set: wanted RULE.OPTION=VALUE with a rule of this comparison; "
                             f"got {text!r}")
-        given[name][option] = value
+        given[name][option.replace("-", "_")] = value
     return {name: hyperparameters(name, given[name]) for name in given}
 
 

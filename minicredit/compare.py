@@ -13,6 +13,7 @@ import numpy as np
 from minicredit import __version__
 from minicredit.errors import UserError
 from minicredit.memory import peaks
+from minicredit.network import checked
 from minicredit.presets import make, product, sizes_of, written
 from minicredit.rules import RULES
 from minicredit.settings import network_options
@@ -34,6 +35,7 @@ def check(config, data):
     if sizes[0] != wanted or len(shape) == 3 and shape != image:
         raise UserError(f"--net: {name} has {wanted} inputs, {'x'.join(map(str, image))}; "
                         f"got {'x'.join(map(str, shape))} in {net}")
+    checked(config["activation"], config["dtype"], config["init"])
     own = all(hasattr(RULES[rule], "create") for rule in config["rules"])
     if sizes[-1] != data.K and not (own and sizes[-1] in (1, 2)):
         raise UserError(f"--net: {name} has {data.K} classes; got {sizes[-1]} outputs in {net}")
@@ -105,6 +107,7 @@ def run(name, config, data, seed, screen):
     screen.begin(name, seed)
     try:
         rule = build(name, config, data.K, seed)
+        record["sizes"] = list(rule.net.sizes)
         for epoch in epochs(rule, data, config["epochs"], config["batch"], config["decay"], seed,
                             screen.tell):
             record["epochs"].append(epoch)

@@ -88,7 +88,8 @@ def checked(f, dtype, init):
     ------
     UserError
     """
-    for name, value, known in (("f", f, ("tanh", "relu", "linear")), ("init", init, INITIAL),
+    for name, value, known in (("activation f", f, ("tanh", "relu", "linear")),
+                               ("init", init, INITIAL),
                                ("dtype", str(np.dtype(dtype)), ("float32", "float64"))):
         if value not in known:
             raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")

@@ -112,6 +112,8 @@ def make(text, eta, ops):
     kind, _, settings = text.partition(":")
     if kind not in OPTIMIZERS:
         raise UserError(f"optimizer: wanted one of {', '.join(OPTIMIZERS)}; got {kind!r}")
+    if not 0 <= eta < float("inf"):
+        raise UserError(f"eta: wanted a number, 0 or more; got {eta!r}")
     known = [name for name in signature(OPTIMIZERS[kind]).parameters if name not in ("ops", "eta")]
     given = {}
     for setting in filter(None, settings.split(",")):
@@ -123,6 +125,9 @@ def make(text, eta, ops):
             given[name] = float(value)
         except ValueError:
             raise UserError(f"optimizer {kind}: {name} wants a number; got {value!r}") from None
+        if not 0 <= given[name] < (1 if name != "eps" else float("inf")):
+            raise UserError(f"optimizer {kind}: {name} wants a number from 0 to below 1 (eps: 0 or "
+                            f"more); got {value!r}")
     return OPTIMIZERS[kind](ops, eta, **given)
 
 

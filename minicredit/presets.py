@@ -145,7 +145,8 @@ def too_many(text):
             channels = specs[i - 2].n if i > 1 else shape[2]
             weights += places * spec.kernel**2 * channels * spec.n
         else:
-            weights += sizes[i - 1] * sizes[i]
+            projects = spec.kind == "res" and sizes[i - 1] != sizes[i]
+            weights += sizes[i - 1] * sizes[i] * (1 + projects)
     if weights > MOST_WEIGHTS:
         raise UserError(f"--net: wanted at most {MOST_WEIGHTS:,} weights; {text} has {weights:,}")
 

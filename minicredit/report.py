@@ -22,13 +22,12 @@ never change, ones that keep only the signs of the forward weights, or ones that
 the feedback is fixed, a falling angle means that the <em>forward</em> weights have come to agree
 with it.</p>""",
     "target": """<p><strong>Targets.</strong> Backprop tells a layer how to change; target
-propagation tells it what it should have said. Learned inverses carry targets down, and the
-direction measured is the step from a layer’s activity to its target. An angle far from 0° need not
-be bad: a target may point elsewhere than the gradient and still be a good thing to have
-said.</p>""",
+propagation tells it what it should have said. Learned inverses carry targets down, and the angle is
+between the weight changes that target and gradient ask for. One far from 0° need not be bad: a
+target may point elsewhere than the gradient and still be a good thing to have said.</p>""",
     "kickback": """<p><strong>Kickback</strong> multiplies one global error by each unit’s direct
-influence on the layer above, on networks of its own kind: look at their sizes below before you
-compare its numbers with the rest.</p>""",
+influence on the layer above, on networks of signed rectifiers of its own, one for each class: look
+at their sizes below before you compare its numbers with the rest.</p>""",
 }
 
 
@@ -90,11 +89,18 @@ def page(results, figures, about):
         reading="\n".join(READING.get(family, "") for family in families),
         settings=table_of({k: v for k, v in config.items() if k not in ("rules", "command")}),
         hyperparameters="\n".join(
-            f"<tr><th scope='row'>{escape(rule)}</th><td>{pairs(values)}</td></tr>"
+            f"<tr><th scope='row'>{escape(rule)}</th>"
+            f"<td>{pairs({**values, **sizes(rule, results['runs'])})}</td></tr>"
             for rule, values in config.get("rules", {}).items()),
         versions=table_of(results["versions"]),
         command=escape(str(config.get("command", ""))),
     )
+
+
+def sizes(rule, runs):
+    """{"sizes": "64-32-10"}: the layers that a rule's runs had; nothing where they do not say."""
+    said = [run["sizes"] for run in runs if run["rule"] == rule and run.get("sizes")]
+    return {"sizes": "-".join(map(str, said[0]))} if said else {}
 
 
 def lead(config, rows, about):

@@ -5,6 +5,9 @@ one seed and reports the lowest validation error; a trial that is worse than the
 ones at the same epoch is stopped.  The study is kept in a database, so a search can be stopped and
 goes on where it was when the same command is typed again, and several processes can share it.
 """
+import hashlib
+import json
+
 from minicredit.compare import build
 from minicredit.errors import UserError
 from minicredit.rules import RULES
@@ -33,10 +36,13 @@ def optuna():
     return optuna
 
 
-def searched(name, fixed=()):
+def searched(name, fixed):
     """The options of a rule that a search draws, less those the user fixed; dict of ranges."""
-    return {option.name: RANGES[option.name] for option in options(RULES[name])
-            if option.name in RANGES and option.name not in fixed}
+    ranges = {option.name: RANGES[option.name] for option in options(RULES[name])
+              if option.name in RANGES and option.name not in fixed}
+    if name == "tp" and fixed.get("first_target") != "gradient":
+        ranges.pop("target_step", None)             # nothing steps towards the label
+    return ranges
 
 
 def validation_error(name, config, data, trial):
@@ -44,14 +50,14 @@ def validation_error(name, config, data, trial):
     import optuna
     best = WORST
     try:
-        rule = build(name, config, data.K, 0)
+        rule = build(name, config, data.K, seed=0)
         for epoch in epochs(rule, data, config["epochs"], config["batch"], config["decay"], 0):
             best = min(best, epoch["validation_error"])
             trial.report(best, epoch["epoch"])
             if trial.should_prune():
                 raise optuna.TrialPruned
     except Diverged:
-        pass
+        return WORST
     return best
 
 
@@ -73,11 +79,15 @@ def search(name, config, data, trials, storage, ranges, told=print):
     """
     module = optuna()
     module.logging.set_verbosity(module.logging.WARNING)
-    title = "{} {} {} {}x{}".format(name, *(config[key] for key in ("data", "net", "epochs",
-                                                                    "batch")))
-    study = module.create_study(study_name=title, storage=storage, load_if_exists=True,
-                                sampler=module.samplers.TPESampler(), direction="minimize",
-                                pruner=module.pruners.MedianPruner(n_startup_trials=5))
+    try:
+        study = module.create_study(study_name=title(name, config, ranges), storage=storage,
+                                    load_if_exists=True, direction="minimize",
+                                    pruner=module.pruners.MedianPruner(n_startup_trials=5))
+    except Exception as error:                      # of whatever database the URL names
+        first = str(error).splitlines()[0]
+        raise UserError(f"--storage: wanted a storage URL of Optuna that can be opened, such as "
+                        f"sqlite:///search.db; got {storage!r}: {first}") from None
+    study.sampler = module.samplers.TPESampler(seed=len(study.trials))
     while sum(trial.state.is_finished() for trial in study.trials) < trials:
         trial = study.ask()
         drawn = {key: trial.suggest_float(key, low, high, log=True)
@@ -91,6 +101,14 @@ def search(name, config, data, trials, storage, ranges, told=print):
             value = None
         told(line(trial.number, drawn, value, study))
     return study
+
+
+def title(name, config, ranges):
+    """The study's name: what is searched, and a digest of everything that it depends on."""
+    asked = {key: value for key, value in config.items() if key not in ("command", "seeds")}
+    text = json.dumps([asked, ranges], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{name} {config['data']} {config['net']} {digest}"
 
 
 def line(number, drawn, value, study):

@@ -86,6 +86,14 @@ def test_a_hyperparameter_reaches_the_rule(tmp_path):
     assert losses[0] != losses[1]
 
 
+def test_a_net_of_locally_connected_and_residual_layers_can_be_written(tmp_path):
+    assert main(["compare", "--rules", "bp, dtp", "--net", "8x8x1-lc3x4s2-16-2xres16-10", "--epochs",
+                 "1", "--limit", "100", "--set", "dtp.eta-inverse=1e-3", "--augment", "--quiet",
+                 "--out", str(tmp_path)]) == 0
+    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert runs[0]["sizes"] == [64, 64, 16, 16, 16, 10]
+
+
 def test_set_gives_one_rule_of_a_comparison_its_own_value(tmp_path):
     assert main(["compare", "--rules", "bp,fa", "--set", "fa.eta=0.05", *SMALL, "--quiet", "--out",
                  str(tmp_path)]) == 0
@@ -135,6 +143,18 @@ REFUSALS = [
     (["train", "dtp", "--sigma", "nan"], ["sigma", "a number", "'nan'"]),
     (["train", "dtp", "--eta", "-1"], ["eta", "0 or more", "'-1'"]),
     (["train", "dtp", "--goal", "loud"], ["goal", "noisy", "'loud'"]),
+    (["train", "dtp", "--init_inverse", "foo"], ["init_inverse", "glorot", "'foo'"]),
+    (["train", "dtp", "--inverse-steps", "0"], ["inverse_steps", "1 or more", "0"]),
+    (["train", "sdtp", "--label_step", "2"], ["label_step", "from 0 to 1", "2"]),
+    (["train", "dfa", "--most_bytes", "10"], ["feedback weights", "10", "seeded"]),
+    (["train", "bp", "--optimizer", "adam:beta1=1"], ["beta1", "below 1", "'1'"]),
+    (["train", "kickback", "--activation", "sigmoid"], ["activation", "tanh", "'sigmoid'"]),
+    (["compare", "--image-size", "64"], ["--image-size", "folder:PATH", "digits"]),
+    (["compare", "--data", "folder:nowhere"], ["nowhere"]),
+    (["compare", "--net", "8x8x3-lc3x4s1-10"], ["--net", "8x8x1", "8x8x3"]),
+    (["compare", "--rules", "kickback", "--net", "8x8x1-lc3x4s1-10"], ["fully connected"]),
+    (["train", "weight-mirror", "--net", "64-64-res64-10"], ["residual"]),
+    (["search", "bp", "--seeds", "3"], ["--seeds"]),
     (["train", "dtp", "--net", "64-10"], ["hidden layer", "64, 10"]),
     (["train", "bp", "--optimizer", "adam:beta=1"], ["optimizer", "beta1", "'beta'"]),
     (["train", "bp", "--optimizer", "lbfgs"], ["optimizer", "adam", "'lbfgs'"]),

@@ -372,3 +372,12 @@ def test_the_numbers_are_safe_before_a_figure_is_tried(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="no fonts"):
         report.write(sample(("bp",), 1, epochs=1), tmp_path)
     assert strict(tmp_path / "results.json")["runs"][0]["rule"] == "bp"
+
+
+def test_the_page_shows_the_layers_that_a_rule_really_had(tmp_path):
+    results = sample(["bp", "kickback"], seeds=1, epochs=2)
+    for each in results["runs"]:
+        each["sizes"] = [64, 7, 7, 2] if each["rule"] == "kickback" else [64, 64, 10]
+    report.write(results, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "64-7-7-2" in page and "64-64-10" in page

@@ -2,6 +2,7 @@
 import sys
 
 import optuna
+import pytest
 
 from minicredit.__main__ import main
 from minicredit.rules import RULES
@@ -17,7 +18,7 @@ def test_a_search_goes_on_where_it_was_and_names_the_command(tmp_path, capsys):
         assert main(["search", "dtp", *SMALL, "--trials", trials, "--storage", storage]) == 0
         out = capsys.readouterr().out
         assert out.count("trial ") == 2                 # two at first, and two more
-    assert "best: " in out and "minicredit train dtp --eta " in out
+    assert "best: " in out and f"minicredit train dtp {' '.join(SMALL)} --eta " in out
     study, = optuna.get_all_study_names(storage)
     assert len(optuna.load_study(study_name=study, storage=storage).trials) == 4
 
@@ -37,8 +38,36 @@ def test_what_was_found_is_what_a_run_with_it_gives(tmp_path, capsys):
 
 
 def test_an_option_that_is_given_is_not_searched():
-    assert set(searched("dtp")) == {"eta", "eta_inverse", "target_step", "sigma"}
-    assert "sigma" not in searched("dtp", fixed=["sigma"])
+    assert set(searched("dtp", {})) == {"eta", "eta_inverse", "target_step", "sigma"}
+    assert "sigma" not in searched("dtp", {"sigma": "0.3"})
+
+
+def test_an_option_that_does_nothing_is_not_searched():
+    assert "target_step" not in searched("tp", {})
+    assert "target_step" in searched("tp", {"first_target": "gradient"})
+
+
+def test_another_question_is_another_study(tmp_path, capsys):
+    storage = f"sqlite:///{tmp_path}/search.db"
+    for more in ([], ["--activation", "relu"], ["--limit", "90"], ["--optimizer", "sgd"]):
+        assert main(["search", "bp", *SMALL, *more, "--trials", "1", "--storage", storage]) == 0
+        assert capsys.readouterr().out.count("trial ") == 1
+    assert len(optuna.get_all_study_names(storage)) == 4
+
+
+def test_a_run_that_diverges_counts_as_the_worst(tmp_path, capsys):
+    storage = f"sqlite:///{tmp_path}/search.db"
+    with pytest.warns(RuntimeWarning):
+        assert main(["search", "bp", *SMALL, "--activation", "relu", "--optimizer", "sgd", "--eta",
+                     "1e30", "--trials", "1", "--storage", storage]) == 0
+    assert "100.00 %" in capsys.readouterr().out
+
+
+def test_a_storage_that_cannot_be_opened_is_refused_in_one_line(tmp_path, capsys):
+    for storage in ("foo", f"sqlite:///{tmp_path}/no/such/folder/search.db"):
+        assert main(["search", "bp", *SMALL, "--trials", "1", "--storage", storage]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and "--storage" in err
 
 
 def test_every_range_belongs_to_a_rule_and_holds_its_default():

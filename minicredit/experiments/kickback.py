@@ -147,7 +147,8 @@ def learn(task, trial, rule, splits, score, seed, length, batch, tell):
         return Run(task, trial.name, seed, float("nan"), None, float("nan"))
     x, y = splits.test.x[:WATCHED], splits.test.y[:WATCHED]
     wrong = opposite_signs(rule.net, forward(rule.net, x), y)[1:]
-    return Run(task, trial.name, seed, min(errors)[1], wrong, coherent_share(rule.net))
+    best = min(errors, key=lambda pair: pair[0])[1]         # the first of equals: blind to the test
+    return Run(task, trial.name, seed, best, wrong, coherent_share(rule.net))
 
 
 def on_sarcos(seed, length, tell):
@@ -189,6 +190,11 @@ def mean(runs, task, trial):
     return statistics.mean(run.error for run in runs if (run.task, run.trial) == (task, trial))
 
 
+def deviation(errors):
+    """The sample standard deviation over seeds; 0 for one."""
+    return statistics.stdev(errors) if len(errors) > 1 else 0.0
+
+
 def table(runs):
     """A Markdown table, a row for each task and trial."""
     lines = ["| task | rule | test error, mean +- sd | each seed | told the opposite of backprop, "
@@ -200,7 +206,7 @@ def table(runs):
         wrong = [statistics.mean(layer) for layer in zip(*(run.wrong for run in whole))]
         lines.append(" | ".join((
             f"| {task}", trial,
-            f"{form} +- {form}".format(statistics.mean(errors), statistics.pstdev(errors)),
+            f"{form} +- {form}".format(statistics.mean(errors), deviation(errors)),
             " ".join(map(form.format, errors)), " ".join(f"{share:.3f}" for share in wrong) or "-",
             f"{statistics.mean(run.coherent for run in same):.3f} |")))
     return "\n".join(lines)

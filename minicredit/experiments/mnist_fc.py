@@ -42,13 +42,21 @@ def train(row, args):
     """Train one row into its folder; nothing, if it is there."""
     rule, options, _, _ = ROWS[row]
     folder = args.out / row
-    if (folder / "results.json").exists():
+    if finished(folder / "results.json", args):
         return
     code = minicredit(["train", rule, "--data", "mnist", "--net", "mnist-fc", "--batch", "128",
                        "--decay", "cosine", "--epochs", str(args.epochs), "--seeds",
                        str(args.seeds), "--out", str(folder), *options.split()])
     if code:
         raise SystemExit(code)
+
+
+def finished(path, args):
+    """Whether the row is there, with as many epochs and seeds as are asked for."""
+    if not path.exists():
+        return False
+    results = json.loads(path.read_text())
+    return results["config"]["epochs"] == args.epochs and len(results["runs"]) == args.seeds
 
 
 def line(row, out):
@@ -73,6 +81,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=1)
     args = parser.parse_args()
     for row in args.rows.split(","):
+        if row not in ROWS:
+            parser.error(f"--rows: wanted some of {', '.join(ROWS)}; got {row!r}")
         train(row, args)
     lines = ["| row | options | test error % | epochs | epoch chosen | published % "
              "| angle to backprop, layers 1 to 6, last epoch | remark |", "|---" * 8 + "|"]

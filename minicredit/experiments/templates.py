@@ -19,6 +19,7 @@ from pathlib import Path
 
 from minicredit import data
 from minicredit.compare import build
+from minicredit.errors import UserError
 from minicredit.measure import (angle_to_backprop, diversity, evaluate, target_diversity,
                                 template_diversity)
 from minicredit.network import forward
@@ -71,10 +72,16 @@ def main():
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    config = {"net": args.net or DEFAULT_NET[args.data], "activation": "tanh", "init": "glorot",
+    config = {"net": args.net or DEFAULT_NET.get(args.data), "activation": "tanh", "init": "glorot",
               "backend": "numpy", "dtype": "float32", "epochs": args.epochs, "batch": args.batch,
               "decay": "cosine"}
-    images = data.load(args.data)
+    for name in args.rows.split(","):
+        if name not in ROWS:
+            parser.error(f"--rows: wanted some of {', '.join(ROWS)}; got {name!r}")
+    try:
+        images = data.load(args.data)
+    except UserError as error:
+        parser.error(str(error))
     lines = [HEAD, "|---" * 9 + "|"] + [row(name, config, images) for name in args.rows.split(",")]
     print("\n".join(lines))
     if args.out:

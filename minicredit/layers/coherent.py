@@ -40,7 +40,6 @@ class Coherent:
     """
 
     skips = False
-    f = "signed rectifier"
 
     def __init__(self, K, n_in, n_out, ops, dtype, key, init="coherent", scale=2.0, common=False):
         self.K, self.n_in, self.n_out, self.common = K, n_in, n_out, common

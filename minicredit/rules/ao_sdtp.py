@@ -10,7 +10,7 @@ random features, never trained.  The target changes o and leaves z what it is, s
     lower targets   h_hat[i-1] = h[i-1] + (g_i(h_hat[i]) - g_i(h[i]))     i = L-1 .. 2
     forward loss    1/2 |f_i(h[i-1]) - h_hat[i]|^2                        i = 1 .. L-1
     top layer       -log o[y]                                             as in every rule
-    inverse loss    1/2 |g_i(f_i(h[i-1] + noise)) - goal|^2               goal = h[i-1], or h' too
+    inverse loss    1/2 |g_i(f_i(h[i-1] + noise)) - goal|^2               goal = h[i-1] or h'
 
 With n_aux = 0 this is SDTP.
 """
@@ -59,10 +59,11 @@ class AOSDTP:
                  n_aux=128, label_step=1.0, sigma=0.2, schedule="alternating", goal="clean",
                  init_inverse="glorot", seed=0):
         require(net, "ao-sdtp", classifier=True)
+        within("sigma", sigma, 0)
         choose("schedule", schedule, ("alternating", "parallel"))
         choose("goal", goal, ("clean", "noisy"))
         within("label_step", label_step, 0, 1)
-        within("n_aux", n_aux, 0)
+        within("n_aux", n_aux, 0, whole=True)
         self.net, self.seed, self.t, self.n_aux = net, seed, 0, n_aux
         self.label_step, self.sigma, self.goal = label_step, sigma, goal
         self.optimizer = make(optimizer, eta, net.ops)

@@ -24,7 +24,8 @@ class Told(NamedTuple):
     """What each layer is told.
 
     loss : array (N,), each example's loss
-    delta : list; delta[i] (N, sizes[i]) is dloss_i/da, the error at layer i's pre-activation
+    delta : list; delta[i] (N, sizes[i]) is dloss_i/da, the error at layer i's pre-activation;
+        (N, 2 sizes[i]) of a residual layer, (K, N, sizes[i]) of a coherent network
     h_hat : list or None; h_hat[i] (N, sizes[i]) is the target of layer i, where the rule has one
     """
 

@@ -35,7 +35,7 @@ class DirectFeedbackAlignment:
     feedback : {"stored", "seeded"}
         Keep B[i] in memory, or draw it anew from its key at every step: slower, and no memory.
     most_bytes : float
-        Refuse to store more feedback weights than this.
+        Refuse to store more feedback weights than this; of feedback="stored" alone.
     seed : int
         Fixes B[i] (sizes[i], sizes[L]), uniform in +-1 / sqrt(sizes[i]) as in Nokland's code.
 
@@ -110,5 +110,5 @@ def refuse_above(most_bytes, net):
     wanted = sum(net.sizes[1:-1]) * net.sizes[-1] * net.dtype.itemsize
     if wanted > most_bytes:
         raise UserError(f"dfa: feedback weights from the output to every unit would take "
-                        f"{wanted / 1e9:.2f} GB, more than most_bytes ({most_bytes / 1e9:.2f} GB); "
+                        f"{wanted:,} bytes, more than most_bytes, {most_bytes:,.0f}; "
                         "feedback=seeded draws them as they are needed")

@@ -6,7 +6,7 @@ Layer i computes h[i] = f_i(h[i-1]) and owns a learned inverse g_i back to h[i-1
     top target      h_hat[L-1] = h[L-1] - target_step * dloss/dh[L-1]
     lower targets   h_hat[i-1] = h[i-1] + (g_i(h_hat[i]) - g_i(h[i]))     i = L-1 .. 2
     forward loss    1/2 |f_i(h[i-1]) - h_hat[i]|^2                        i = 1 .. L-1
-    inverse loss    1/2 |g_i(f_i(h')) - goal|^2,  h' = h[i-1] + noise     goal = h', or h[i-1]
+    inverse loss    1/2 |g_i(f_i(h')) - goal|^2,  h' = h[i-1] + noise     goal = h' or h[i-1]
 
 The bracket cancels what g_i gets wrong at h[i]: on target above means on target below.
 first_target="output" begins one layer higher, h_hat[L] = h[L] - target_step * dloss/dh[L], with an
@@ -36,7 +36,7 @@ class DTP:
         See `minicredit.optimizers`.  Lee et al.: rmsprop-centred for both.
     target_step : float
         How far the first target moves down the gradient of *one example's* loss.  Lee et al. write
-        0.327 of a batch mean, batch 100: 0.00327 in our units.  Bartunov et al.: 0.01 to 0.31.
+        0.3277 of a batch mean, batch 100: 0.003277 in our units.  Bartunov et al.: 0.01 to 0.31.
     sigma : float
         Standard deviation of the noise the inverses learn under, in units of h.
     schedule : {"alternating", "parallel"}
@@ -66,11 +66,12 @@ class DTP:
                  target_step=0.2, sigma=0.2, schedule="alternating", first_target="penultimate",
                  goal="noisy", inverse_steps=1, bridge=0.0, init_inverse="glorot", seed=0):
         require(net, "dtp")
+        within("sigma", sigma, 0)
         choose("schedule", schedule, ("alternating", "parallel"))
         choose("first_target", first_target, ("penultimate", "output"))
         choose("goal", goal, ("noisy", "clean"))
         within("bridge", bridge, 0, 1)
-        within("inverse_steps", inverse_steps, 1)
+        within("inverse_steps", inverse_steps, 1, whole=True)
         self.net, self.seed, self.t = net, seed, 0
         self.target_step, self.sigma, self.goal = target_step, sigma, goal
         self.inverse_steps, self.bridge = inverse_steps, bridge

@@ -6,7 +6,9 @@ the reversed connectivity with the nonlinearity that made h[i-1].  There is none
 import numpy as np
 
 from minicredit.errors import UserError
+from minicredit.initial import INITIAL
 from minicredit.keys import FEEDBACK
+from minicredit.rules.options import choose
 
 
 class ExactInverse:
@@ -34,6 +36,7 @@ def inverses(net, top, seed, init):
     G : list of layers; G[i] maps h[i] back to h[i-1]
     arrays : dict; {"V[i]": G[i].W, "c[i]": G[i].b}
     """
+    choose("init_inverse", init, INITIAL)
     G, arrays = [None] * (net.L + 1), {}
     for i in range(2, top + 1):
         G[i] = net.layers[i].mirror(net.layers[i - 1].range, (seed, FEEDBACK, i, 0), init)

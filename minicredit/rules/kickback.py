@@ -39,7 +39,7 @@ class Kickback:
         stays.  "off" for a network of random signs, which the first clip would make coherent.
     form : {"error", "reward"}
     explore : float
-        Probability of drawing any class, in the reward form.
+        Probability of drawing any class, in the reward form alone.
     seed : int
         Fixes the drawn classes.
     """

@@ -4,8 +4,10 @@
     W[i]      <- (1 - leak) (W[i] + u)                       u: the optimiser's step for
     B[i]      <- (1 - leak) (B[i] + u)                          dW[i] = h[i-1]^T delta[i] / N
 
-Both ends of a connection see h[i-1] and delta[i], so both can make the same step.  Then W[i] - B[i]
-shrinks by (1 - leak) each time, and feedback alignment becomes backprop.
+Both ends of a connection see h[i-1] and delta[i], so both can make the same step.  Then
+W[i] - B[i] shrinks by (1 - leak) each time, and feedback alignment becomes backprop in some
+1 / leak steps; what turns the two together long before that is the steps they share.  The leak
+falls with the learning rate.
 """
 from minicredit.keys import FEEDBACK
 from minicredit.network import descend, forward
@@ -32,7 +34,7 @@ class KolenPollack:
 
     title = "Kolen-Pollack"
     paper = "Kolen & Pollack 1994; Akrout et al. 2019"
-    idea = "forward and feedback weights make the same steps and leak alike, so they become one"
+    idea = "forward and feedback weights make the same steps and leak alike, so they grow together"
     needs = "the same increment at both ends of a connection, and a leak"
     cannot = "do without the leak, which also pulls on what was learned"
 

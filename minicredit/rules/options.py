@@ -14,14 +14,15 @@ def choose(name, value, known):
         raise UserError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
 
 
-def within(name, value, low, high=float("inf")):
-    """An option that is a number from low to high, both allowed.
+def within(name, value, low, high=float("inf"), whole=False):
+    """An option that is a number from low to high, both allowed; a whole number, if asked.
 
     Raises
     ------
     UserError
         If it is not, or not a number at all.
     """
-    if not low <= value <= high:
+    if not low <= value <= high or whole and value != int(value):
         wanted = f"{low} or more" if high == float("inf") else f"a number from {low} to {high}"
-        raise UserError(f"{name}: wanted {wanted}; got {value!r}")
+        kind = "a whole number, " if whole else ""
+        raise UserError(f"{name}: wanted {kind}{wanted}; got {value!r}")

@@ -8,7 +8,7 @@ difference rule carries it down.  p = softmax(h[L]) is what the top inverse g_L 
     lower targets   h_hat[i-1] = h[i-1] + (g_i(h_hat[i]) - g_i(h[i]))     i = L-1 .. 2
     forward loss    1/2 |f_i(h[i-1]) - h_hat[i]|^2                        i = 1 .. L-1
     top layer       -log p[y]                                             as in every rule
-    inverse loss    1/2 |g_i(f_i(h[i-1] + noise)) - goal|^2               goal = h[i-1], or h' too
+    inverse loss    1/2 |g_i(f_i(h[i-1] + noise)) - goal|^2               goal = h[i-1] or h'
 
 The default goal is the clean h[i-1]: a brain adds its noise downstream and can only learn to take
 it away ("de-noising").
@@ -57,6 +57,7 @@ class SDTP:
                  label_step=1.0, sigma=0.2, schedule="alternating", goal="clean",
                  init_inverse="glorot", seed=0):
         require(net, "sdtp", classifier=True)
+        within("sigma", sigma, 0)
         choose("schedule", schedule, ("alternating", "parallel"))
         choose("goal", goal, ("clean", "noisy"))
         within("label_step", label_step, 0, 1)

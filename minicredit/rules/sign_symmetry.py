@@ -6,7 +6,7 @@
 
 with magnitudes M[i] that are, in the three published forms,
 
-    usf    one number a layer, the root mean square of its initial weights
+    usf    one number a layer, as large as its initial weights are (root mean square of a draw)
     frsf   random and fixed, |B| with B drawn like the initial weights
     brsf   random and fresh for every batch
 
@@ -29,7 +29,7 @@ class UniformSignSymmetry:
     optimizer : str
         See `minicredit.optimizers`.
     seed : int
-        Fixes the random magnitudes.
+        Fixes what the magnitudes are drawn from.
     """
 
     title = "uniform sign symmetry"

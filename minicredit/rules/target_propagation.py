@@ -18,7 +18,7 @@ from minicredit.network import descend, forward
 from minicredit.optimizers import descend_all, make
 from minicredit.rules.asking import Told
 from minicredit.rules.inverses import exact_inverses, inverses, require
-from minicredit.rules.options import choose
+from minicredit.rules.options import choose, within
 
 
 class TargetPropagation:
@@ -36,7 +36,7 @@ class TargetPropagation:
         The inverse of the label (Bartunov et al. 2018, section 2), or a gradient step at the last
         hidden layer as in DTP (Lee et al. 2015).
     target_step : float
-        Length of that gradient step, on one example's loss.
+        Length of that gradient step, on one example's loss; of first_target="gradient" alone.
     sigma : float
         Standard deviation of the noise the inverses learn under, in units of h.
     schedule : {"alternating", "parallel"}
@@ -44,7 +44,8 @@ class TargetPropagation:
     goal : {"noisy", "clean"}
         What the inverse must give back; see `DTP`.
     inverse : {"learned", "exact"}
-        Exact inverses exist where W[i] is square and f is tanh or linear.
+        Exact inverses exist where W[i] is square and f is tanh or linear; they learn nothing, so
+        sigma, goal, schedule and the options of the inverses do nothing then.
     init_inverse : {"glorot", "orthogonal"}
     seed : int
         Fixes the initial inverses and every noise draw.
@@ -60,6 +61,7 @@ class TargetPropagation:
                  first_target="label", target_step=0.2, sigma=0.2, schedule="alternating",
                  goal="noisy", inverse="learned", init_inverse="glorot", seed=0):
         choose("first_target", first_target, ("label", "gradient"))
+        within("sigma", sigma, 0)
         choose("schedule", schedule, ("alternating", "parallel"))
         choose("goal", goal, ("noisy", "clean"))
         choose("inverse", inverse, ("learned", "exact"))

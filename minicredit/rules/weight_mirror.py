@@ -10,7 +10,8 @@ and B[i] watches what layer i does with noise, with no error in sight:
     dB[i]      = decay_mirror B[i] - s^T r / (N sigma^2)     a mean over places too, where shared
 
 The mean of s^T r / sigma^2 is W[i] times the mean slope, so B[i] turns towards W[i] and, with
-decay_mirror 1, grows to its length.
+decay_mirror 1, grows to its length.  Where many places share a weight, those at a zero border hear
+less noise, and B stays a little short there.
 """
 from minicredit.errors import UserError
 from minicredit.keys import FEEDBACK, MIRROR
