@@ -87,9 +87,9 @@ def test_a_hyperparameter_reaches_the_rule(tmp_path):
 
 
 def test_a_net_of_locally_connected_and_residual_layers_can_be_written(tmp_path):
-    assert main(["compare", "--rules", "bp, dtp", "--net", "8x8x1-lc3x4s2-16-2xres16-10", "--epochs",
-                 "1", "--limit", "100", "--set", "dtp.eta-inverse=1e-3", "--augment", "--quiet",
-                 "--out", str(tmp_path)]) == 0
+    assert main(["compare", "--rules", "bp, dtp", "--net", "8x8x1-lc3x4s2-16-2xres16-10",
+                 "--epochs", "1", "--limit", "100", "--set", "dtp.eta-inverse=1e-3", "--augment",
+                 "--quiet", "--out", str(tmp_path)]) == 0
     runs = json.loads((tmp_path / "results.json").read_text())["runs"]
     assert runs[0]["sizes"] == [64, 64, 16, 16, 16, 10]
 
