@@ -10,7 +10,7 @@ from test_layers import agree, differences
 from test_rules_calculus import half_square, heard
 from test_rules_contract import everything
 
-from minicredit import Network, UserError, ask, forward
+from minicredit import Network, UserError, ask, create, forward
 from minicredit.kernels import reference
 from minicredit.keys import MIRROR, NOISE, WEIGHTS
 from minicredit.layers import Convolution, Dense, LocallyConnected, Residual
@@ -512,3 +512,24 @@ def test_the_weight_mirror_is_as_long_as_a_weight_that_many_places_share():
     for _ in range(200):
         rule.step(x, y)
     assert np.linalg.norm(rule.B[2] - layers[1].W) < 0.2 * np.linalg.norm(layers[1].W)
+
+
+def test_seeded_feedback_is_the_stored_one_and_stores_nothing(monkeypatch):
+    from minicredit.rules import direct_feedback_alignment as dfa
+    monkeypatch.setattr(dfa, "BLOCK", 5)                # layers of several blocks, the last shorter
+    x, y = np.random.default_rng(0).standard_normal((6, 8)), np.arange(6) % 4
+    nets = [create((8, 13, 7, 4), dtype="float64") for _ in range(2)]
+    stored, seeded = (RULES["dfa"](net, feedback=kind, seed=3)
+                      for net, kind in zip(nets, ("stored", "seeded")))
+    assert seeded.arrays == {} and set(stored.arrays) == {"B[1]", "B[2]"}
+    want, got = ask(stored, x, y).delta, ask(seeded, x, y).delta
+    for i in (1, 2, 3):
+        assert_close(got[i], want[i], terms=4)
+    assert np.unique(stored.B[1]).size == stored.B[1].size          # no block repeats another
+
+
+def test_direct_feedback_says_beforehand_how_much_it_would_take():
+    net = create((8, 13, 7, 4), dtype="float64")
+    with pytest.raises(UserError, match=f"would take {(13 + 7) * 4 * 8} bytes.*seeded"):
+        RULES["dfa"](net, most_bytes=100)
+    RULES["dfa"](net, most_bytes=100, feedback="seeded")
