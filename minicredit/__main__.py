@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from minicredit.arguments import configuration, given_options, parser
+from minicredit.arguments import configuration, given_options, parser, shared_options
 from minicredit.errors import UserError
 from minicredit.rules import RULES
 
@@ -115,6 +115,26 @@ def look_for(args, command):
     return 0
 
 
+def run_again(args, command):
+    """`reproduce`: every row of a table that is not there yet, then the table."""
+    from minicredit import reproduce
+    table = reproduce.read(args.table)
+    rows, out = reproduce.rows_of(table, args.rows), args.out or Path("runs") / args.table
+    for row in rows:
+        words = reproduce.words(table, row, shared_options(args)) + ["--out", str(out / row)]
+        job = parser().parse_args(words + ["--quiet"] * args.quiet)
+        command = shlex.join(["minicredit", *words])
+        if reproduce.finished(out / row, configuration(job, command)):
+            continue
+        if not args.quiet:
+            print(f"{row}: {command}", flush=True)
+        code = work(job, command)
+        if code not in (0, 3):                      # 3: it diverged, and the table says so
+            return code
+    print("\n".join(reproduce.write(table, out)))
+    return 0
+
+
 def as_training(command):
     """The `train` command that takes the same options as this `search` command."""
     words, kept = iter(shlex.split(command)), []
@@ -195,7 +215,7 @@ def main(argv=None):
         jobs = {"rules": show_rules, "doctor": show_doctor, "data": show_data}
         if args.command in jobs:
             return jobs[args.command](args)
-        job = look_for if args.command == "search" else work
+        job = {"search": look_for, "reproduce": run_again}.get(args.command, work)
         return job(args, shlex.join(["minicredit", *argv]))
     except MemoryError as error:
         print(f"minicredit: not enough memory: {error}", file=sys.stderr)

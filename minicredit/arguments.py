@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minicredit.errors import UserError
 from minicredit.presets import DEFAULT_NET, PRESETS
+from minicredit.reproduce import TABLES
 from minicredit.rules import RULES
 from minicredit.settings import hyperparameters, options
 
@@ -15,6 +16,11 @@ DATA = ("digits", "mnist", "fashion-mnist", "cifar10")      # or folder:PATH
 EPOCHS = {"digits": 40}            # of the others: 10
 SEEDS = {"digits": 3}
 BATCH = {"digits": 32}
+
+SHARED = {"--data": "where the pictures are, for imagenet-lc: folder:PATH",
+          **{option: "in the place of the table's own" for option in (
+              "--image-size", "--epochs", "--batch", "--limit", "--seeds", "--backend",
+              "--dtype")}}                          # what `reproduce` hands on to each row
 
 
 class Parser(argparse.ArgumentParser):
@@ -100,6 +106,14 @@ def parser():
         one.add_argument("--trials", type=positive, default=30, metavar="N", help="(30)")
         one.add_argument("--storage", default="sqlite:///search.db", metavar="URL",
                          help="any storage of Optuna; the same again goes on (sqlite:///search.db)")
+    reproduce = commands.add_parser("reproduce", help="run a published table again, row by row; "
+                                    "rows that are done are kept")
+    reproduce.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
+    reproduce.add_argument("--rows", default="all", metavar="A,B", help="(all)")
+    for option, text in SHARED.items():
+        reproduce.add_argument(option, metavar="X", help=text)
+    reproduce.add_argument("--out", type=Path, metavar="DIR", help="(runs/TABLE)")
+    reproduce.add_argument("--quiet", action="store_true", help="print only the table")
     commands.add_parser("rules", help="what rules there are, and what each needs")
     commands.add_parser("doctor", help="which backends load here, cores, libraries, data")
     data = commands.add_parser("data", help="list or download data sets")
@@ -113,6 +127,12 @@ def given_options(args):
     """{option: text}: the hyperparameters that the command line names."""
     return {key[7:]: value for key, value in vars(args).items()
             if key.startswith("option ") and value is not None}
+
+
+def shared_options(args):
+    """What a `reproduce` command hands on to each of its rows, as words."""
+    given = [(option, getattr(args, option[2:].replace("-", "_"))) for option in SHARED]
+    return [word for pair in given if pair[1] is not None for word in pair]
 
 
 def chosen(args):

@@ -38,8 +38,8 @@ FAINT = {False: "#6b6b70", True: "#9b9b98"}
 
 
 # left, bottom, width, height of each panel in inches, and the whole
-WIDE = {"learning": (0.68, 0.68, 4.35, 5.67), "direction": (7.4, 4.05, 4.4, 2.3),
-        "test": (7.4, 0.68, 3.3, 2.34), "size": (12, 7), "dpi": 150}
+WIDE = {"learning": (0.68, 0.68, 4.35, 5.67), "direction": (7.75, 4.05, 4.05, 2.3),
+        "test": (7.75, 0.68, 2.95, 2.34), "size": (12, 7), "dpi": 150}
 NARROW = {"learning": (0.62, 8.2, 2.3, 3.75), "direction": (0.62, 4.5, 3.65, 2.5),
           "test": (1.22, 0.6, 2.05, 2.7), "size": (4.4, 12.55), "dpi": 160}
 
@@ -87,13 +87,20 @@ def look(dark):
 
 
 def pick_styles(rules, dark):
-    """rule -> (colour, line, marker): the same in every figure, lighter on dark paper."""
+    """rule -> (colour, line, marker): the same in every figure, lighter on dark paper.
+
+    "dtp-parallel" is a kind of dtp and wears its colour.
+    """
     from matplotlib.colors import to_hex, to_rgb
 
-    unknown = itertools.cycle(UNKNOWN)
+    unknown, lines = itertools.cycle(UNKNOWN), itertools.cycle(("--", "-", ":", "-."))
     styles = {}
     for rule in rules:
-        colour, line, marker = STYLES.get(rule) or next(unknown)
+        kin = max((known for known in STYLES if f"{rule}-".startswith(f"{known}-")), key=len,
+                  default=None)
+        colour, line, marker = STYLES[kin] if kin else next(unknown)
+        if kin not in (rule, None):
+            line = next(lines)
         rgb = to_rgb(colour or INK[dark])
         white = 0.6 * (1 - sum(rgb) / 3) if dark else 0.0   # more into the darker ones
         styles[rule] = to_hex([v + white * (1 - v) for v in rgb]), line, marker
