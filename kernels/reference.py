@@ -582,6 +582,19 @@ def normal(shape, key, dtype):
     return z.reshape(-1)[:n].reshape(shape)
 
 
+def noisy(h, sigma, key):
+    """h + sigma z, with standard normal numbers z of the key; shapes as h.
+
+    Parameters
+    ----------
+    h : array
+    sigma : float
+        Standard deviation of the noise, in units of h.
+    key : (seed, stream, layer, step)
+    """
+    return h + sigma * normal(h.shape, key, h.dtype)
+
+
 def permutation(n, key):
     """0..n-1 in random order: sorted by their random integers, ties by value; int64 (n,)."""
     return np.argsort(philox(n, key), kind="stable")

@@ -346,6 +346,7 @@ def arguments(dtype, N=3):
             "softmax_xent": (delta, np.arange(N) % 2),
             "squared_error": (delta, numbers(dtype, N, 2, seed=1)),
             "uniform": ((N, 2), KEY, dtype), "normal": ((N, 2), KEY, dtype),
+            "noisy": (h, 0.2, KEY),
             "sgd": (W, W + 1, 0.1), "momentum": (W, W + 1, positive, 0.1, 0.9),
             "manhattan": (W, W + 1, 0.1), "rmsprop": (W, W + 1, positive, 0.1, 0.9, 1e-8),
             "rmsprop_centred": (W, W + 1, 0 * W, positive, 0 * W, 0.1, 0.9, 0.9, 1e-3),

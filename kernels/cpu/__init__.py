@@ -1,0 +1,15 @@
+"""The operations of `kernels.reference` in Numba: the same names, the same signatures.
+
+Nothing is here that NumPy does as fast: what is imported from the reference below is the list of
+the operations that were measured and left.
+"""
+from minicredit.kernels.reference import *  # noqa: F401,F403  (until each has its place)
+from minicredit.kernels.cpu.coherent import (influence, signed_dense, signed_grad,  # noqa: F401
+                                             signed_pull_back, signed_slope)
+from minicredit.kernels.cpu.dense import (dense, dense_grad, difference, pull_back,  # noqa: F401
+                                          times_slope, with_signs)
+from minicredit.kernels.cpu.losses import softmax, softmax_xent, squared_error  # noqa: F401
+from minicredit.kernels.cpu.optimisers import (adam, leak, manhattan, momentum,  # noqa: F401
+                                               rmsprop, rmsprop_centred, sgd)
+from minicredit.kernels.cpu.randomness import (noisy, normal, permutation, philox,  # noqa: F401
+                                               uniform)
