@@ -19,8 +19,8 @@ compare: .venv/core     ## every rule side by side on handwritten digits, two mi
 test: .venv/test        ## the whole test suite
 	$(BIN)/python -m pytest
 
-bench: .venv/core       ## what a step of each rule costs, relative to backprop
-	$(BIN)/python benchmarks/steps.py
+bench: .venv/bench      ## against PyTorch, JAX and the machine's own ceiling, ten minutes
+	$(BIN)/python -m benchmarks
 
 lessons: .venv/core     ## run every lesson; figures go to figures/
 	@for lesson in lessons/l*.py; do echo $$lesson; $(BIN)/python $$lesson || exit 1; done

@@ -1,0 +1,15 @@
+"""minicredit against PyTorch, JAX and the machine's own ceiling, side by side in one run.
+
+    python -m benchmarks                    everything, about ten minutes on a quiet machine
+    python -m benchmarks --only dtp,lc      some of it
+    python -m benchmarks --readme           and the tables into README.md
+
+    tasks.py        what is measured: rules, networks, batches; how many operations a step has
+    check.py        no contender is timed before it did what the equations say
+    peers_torch.py  peers_jax.py            the contenders, each as a careful user writes it
+    timing.py       interleaved rounds, medians, the ceiling, the load of the machine, memory
+    steps.py  layers.py  start.py  rules.py     one group of rows each
+    worker.py       one process for each number of threads, because libraries read it at import
+    machine.py      what the numbers depend on: processor, versions, load
+    tables.py       on the screen, in Markdown, as CSV
+"""

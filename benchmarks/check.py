@@ -1,0 +1,133 @@
+"""No contender is timed before it did what the equations say.
+
+Truth is our NumPy reference in float64.  It and every contender take the same STEPS steps, from the
+same weights, on the same batch, with the same noise.  What an array changed by is compared, not the
+array, in which a wrong update would drown; as the norm of what is wrong over the norm of what is
+right.  The reference in float32 is off too, by rounding alone.  A contender may be off by TIMES as
+much, FLOOR if that is more, and never MOST.
+
+Rounding is not always small: Adam turns that of an entry near zero into a whole step the other way,
+and a rectifier near its edge opens for one library and not for another.  That happens to one batch
+and not to the next, and a mistake to all, so a contender that fails gets BATCHES to try.
+"""
+import numpy as np
+
+from benchmarks.tasks import ETA, INVERSE, Ours, problem
+
+STEPS = 3                       # the second and third show what an optimiser remembers
+TIMES, FLOOR, MOST = 12, 2e-5, 0.01
+BATCHES = 3
+SLOW = 1e-3                     # of the learning rate, where two steps start from nearly one place
+FRESH = 0.05                    # share by which two updates differ, at least, if noise is redrawn
+
+
+class Wrong(ArithmeticError):
+    """A contender does something else than the reference; the message says where."""
+
+
+def course(contender, start, steps=STEPS):
+    """The losses over some steps, and what each array changed by; dict."""
+    losses = [float(contender.step().mean()) for _ in range(steps)]
+    arrays = contender.arrays()
+    changed = {name: np.asarray(array, "float64") - start[name] for name, array in arrays.items()}
+    return {"loss": np.array(losses), **changed}
+
+
+def off(got, want):
+    """The largest relative error of a course, and where; infinite if something is not a number."""
+    errors = {}
+    for name in got:
+        wrong, right = np.linalg.norm(got[name] - want[name]), np.linalg.norm(want[name])
+        error = wrong / right if right else wrong and np.inf
+        errors[name] = float(error) if np.isfinite(error) else np.inf
+    where = max(errors, key=errors.get)
+    return errors[where], where
+
+
+class Truth:
+    """The course that is right, and how far off it a contender may be.
+
+    Parameters
+    ----------
+    problem : benchmarks.tasks.Problem
+        With the noise of STEPS steps.
+    """
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.course = course(Ours(problem, "numpy", "float64"), problem.start)
+        self.rounding, _ = off(course(Ours(problem, "numpy"), problem.start), self.course)
+        self.allowed = min(max(TIMES * self.rounding, FLOOR), MOST)
+        self.learns = {name for name, change in self.course.items() if change.any()}
+
+    def check(self, contender):
+        """How far off a contender is.
+
+        Raises
+        ------
+        Wrong
+            If that is more than rounding, or an array that learns is missing.
+        """
+        got = course(contender, self.problem.start)
+        missing = self.learns - set(got)
+        if missing:
+            raise Wrong(f"does not have {', '.join(sorted(missing))}")
+        error, where = off(got, self.course)
+        if error > self.allowed:
+            raise Wrong(f"{where} is off by {error:.2g} of what it should change by; rounding "
+                        f"explains {self.allowed:.2g}")
+        return error
+
+
+class Judge:
+    """Checks contenders for one task, on one batch, or several if it has to."""
+
+    def __init__(self, task):
+        self.task, self.truths = task, []
+
+    def truth(self, n):
+        """The truth about batch n."""
+        while len(self.truths) <= n:
+            self.truths.append(Truth(problem(self.task, STEPS, seed=len(self.truths))))
+        return self.truths[n]
+
+    def check(self, make):
+        """How far off the contender is that `make` builds from a problem.
+
+        Raises
+        ------
+        Wrong
+        """
+        for n in range(BATCHES):
+            try:
+                truth = self.truth(n)
+                error = truth.check(make(truth.problem))
+                break
+            except Wrong:
+                if n == BATCHES - 1:
+                    raise
+        draws_noise(make, self.task)
+        return error
+
+
+def draws_noise(make, task):
+    """Refuse a contender that does not draw new noise in every step, once it draws its own.
+
+    Two updates of the inverses from nearly the same weights differ by what the noise did.
+
+    Raises
+    ------
+    Wrong
+    """
+    if task.rule not in INVERSE:
+        return
+    contender = make(problem(task, eta=SLOW * ETA[task.optimizer]))
+    found = [contender.arrays()]
+    for _ in range(2):
+        contender.step()
+        found.append(contender.arrays())
+    before, first, second = (np.concatenate([arrays[name].ravel() for name in sorted(arrays)
+                                             if name[0] == "V"]) for arrays in found)
+    first, second = first - before, second - first
+    if not np.linalg.norm(second - first) > FRESH * np.linalg.norm(first):
+        raise Wrong("the inverses learn without fresh noise")
