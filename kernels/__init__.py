@@ -5,6 +5,7 @@ names in the same order with the same signatures, so two backends are compared b
 side by side.  Nothing here knows a network or a rule.
 """
 from importlib import import_module
+from types import ModuleType
 
 BACKENDS = {
     "numpy": "minicredit.kernels.reference",
@@ -24,13 +25,15 @@ def load(name):
     Parameters
     ----------
     name : str
-        A key of `BACKENDS`.
+        A key of `BACKENDS`; a module is taken for a backend as it stands.
 
     Raises
     ------
     BackendError
         If there is no such backend, or this machine or this version lacks what it needs.
     """
+    if isinstance(name, ModuleType):
+        return name
     if name not in BACKENDS:
         raise BackendError(f"backend: wanted one of {', '.join(BACKENDS)}; got {name!r}")
     module = BACKENDS[name]
@@ -44,3 +47,11 @@ def load(name):
         raise BackendError(f"backend {name!r} cannot be loaded: {why}") from missing
     except ImportError as broken:
         raise BackendError(f"backend {name!r} cannot be loaded: {broken}") from broken
+
+
+def host(ops):
+    """Where random weights for a backend are drawn: by the reference, so that all start alike.
+
+    `shapes`, whose arrays have no numbers to agree on, draws its own.
+    """
+    return getattr(ops, "host", None) or load("numpy")

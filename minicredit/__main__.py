@@ -62,14 +62,13 @@ def work(args, command):
     config = configuration(args, command)
     data = load_data(config)
     compare.check(config, data)
-    for name in config["rules"]:
-        compare.build(name, config, data.K, seed=0)         # refuses what cannot be, before --out
+    needs = foreseen(config, data, args.memory)
     folder = folder_for(args.out)
     results = {"config": config, "versions": compare.versions(), "runs": []}
     interrupted = False
     try:
         with screen.screen(config, args.quiet) as shown:
-            for record in compare.runs(config, data, shown):
+            for record in compare.runs(config, data, shown, needs):
                 results["runs"].append(record)
     except KeyboardInterrupt:
         interrupted = True
@@ -86,6 +85,29 @@ def work(args, command):
               "interrupted before the first run was finished: nothing saved", file=sys.stderr)
         return 130
     return 3 if all("failed" in run for run in results["runs"]) else 0
+
+
+def foreseen(config, data, most):
+    """The memory that every rule will need; dict of `Need`.
+
+    Parameters
+    ----------
+    config : dict
+    data : Dataset
+    most : int or None
+        Bytes that may be used; None: what is free on this machine.
+
+    Raises
+    ------
+    UserError
+        If a rule cannot be, or needs more.
+    """
+    from minicredit import memory
+    needs = memory.needs(config, data)
+    if most is None and config["backend"] != "cuda":        # whose arrays are not in this memory
+        most = memory.available()
+    memory.refuse_above(most, config, needs)
+    return needs
 
 
 def damaged(data):
@@ -105,7 +127,7 @@ def look_for(args, command):
     config = configuration(args, command)
     data = load_data(config)
     compare.check(config, data)
-    compare.build(args.rule, config, data.K, seed=0)
+    foreseen(config, data, args.memory)
     told = (lambda text: None) if args.quiet else lambda text: print(text, flush=True)
     ranges = search.searched(args.rule, given_options(args))
     study = search.search(args.rule, config, data, args.trials, args.storage, ranges, told)
@@ -152,18 +174,21 @@ def print_summary(rows):
 
     from minicredit.screen import console, degrees
     table = Table(title="test error at the epoch with the lowest validation error")
+    top5 = any(row["test_error_top5"] is not None for row in rows)
     table.add_column("rule")
-    for column in ("test error", "training error", "best epoch", "angle to backprop", "seconds",
-                   "memory"):
+    for column in ("test error", *["top-5 error"] * top5, "training error", "best epoch",
+                   "angle to backprop", "seconds", "memory"):
         table.add_column(column, justify="right")
     for row in rows:
         if row["test_error"] is None:
             table.add_row(row["rule"], "diverged")
             continue
         sd = "" if row["test_error_sd"] is None else f" ± {row['test_error_sd']:.2f}"
-        table.add_row(row["rule"], f"{row['test_error']:.2f}{sd} %", f"{row['train_error']:.2f} %",
-                      str(row["best_epoch"]), degrees(row["angle_to_backprop"]),
-                      f"{row['seconds']:.1f}", f"{row['peak_memory_bytes'] / 2**20:.1f} MiB")
+        beyond = [f"{row['test_error_top5']:.2f} %"] if top5 else []
+        table.add_row(row["rule"], f"{row['test_error']:.2f}{sd} %", *beyond,
+                      f"{row['train_error']:.2f} %", str(row["best_epoch"]),
+                      degrees(row["angle_to_backprop"]), f"{row['seconds']:.1f}",
+                      f"{row['peak_memory_bytes'] / 2**20:.1f} MiB")
     console().print(table)
 
 

@@ -4,6 +4,7 @@ What the code calls an option, the command line calls it too: the hyperparameter
 from its constructor, with their defaults and explanations.
 """
 import argparse
+import re
 from pathlib import Path
 
 from minicredit.errors import UserError
@@ -18,6 +19,7 @@ SEEDS = {"digits": 3}
 BATCH = {"digits": 32}
 
 SHARED = {"--data": "where the pictures are, for imagenet-lc: folder:PATH",
+          "--memory": "refuse a row that needs more, like 16GiB",
           **{option: "in the place of the table's own" for option in (
               "--image-size", "--epochs", "--batch", "--limit", "--seeds", "--backend",
               "--dtype")}}                          # what `reproduce` hands on to each row
@@ -36,6 +38,15 @@ def positive(text):
     if not text.isdecimal() or not 1 <= int(text) <= 10**9:
         raise argparse.ArgumentTypeError(f"wanted a whole number of at least 1; got {text!r}")
     return int(text)
+
+
+def n_bytes(text):
+    """A size like 16GiB, in bytes; a bare number is one of bytes."""
+    units = {"": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.lower())
+    if not match or match[2] not in units or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"wanted a size like 16GiB or 500MiB; got {text!r}")
+    return int(float(match[1]) * units[match[2]])
 
 
 def add_job_options(parser, kept=True):
@@ -60,6 +71,8 @@ def add_job_options(parser, kept=True):
     add("--limit", type=positive, metavar="N", help="use only the first N training images")
     add("--backend", default="numpy", metavar="NAME", help="see `minicredit doctor` (numpy)")
     add("--dtype", default="float32", metavar="NAME", help="float32, float64 (float32)")
+    add("--memory", type=n_bytes, metavar="SIZE", help="refuse a rule that needs more, like 16GiB "
+        "(what is free on this machine)")
     if kept:
         add("--seeds", type=positive, metavar="K", help="runs of each rule (3 for digits, else 1)")
         add("--out", type=Path, metavar="DIR", help="where the results go, in the place of earlier "

@@ -4,6 +4,7 @@ A configuration (a dict of plain values, saved with the results) says everything
 on; `runs` turns it into results.  The test set never chooses: the epoch that is reported is the one
 with the lowest validation error.
 """
+import gc
 import platform
 import sys
 from time import perf_counter
@@ -12,6 +13,7 @@ import numpy as np
 
 from minicredit import __version__
 from minicredit.errors import UserError
+from minicredit.kernels import load
 from minicredit.memory import peaks
 from minicredit.network import checked
 from minicredit.presets import make, product, sizes_of, written
@@ -20,15 +22,17 @@ from minicredit.settings import network_options
 from minicredit.training import Diverged, epochs
 
 PROBE_STEPS = 5             # steps that are timed beforehand, to tell how long the whole will take
+PROBE_SECONDS = 5           # after which no further one is begun
 
 
 def check(config, data):
-    """Refuse a network that does not fit the data.
+    """Refuse a network that does not fit the data, and a backend that cannot be loaded.
 
     Raises
     ------
-    UserError
+    UserError, BackendError
     """
+    load(config["backend"])
     net, name = config["net"], config["data"]
     (shape, _), sizes, wanted = written(net), sizes_of(net), product(data.shape)
     image = data.shape if len(data.shape) == 3 else (*data.shape, 1)
@@ -47,6 +51,7 @@ def build(name, config, K, seed):
     A rule that needs a network of its own kind builds it from the same sizes (`create` of its
     class); all others get the same network, weight for weight.
     """
+    gc.collect()        # a rule before this one holds its own methods, a circle, and many bytes
     rule, net = RULES[name], config["net"]
     given, common = dict(config["rules"][name]), {key: config[key] for key in ("backend", "dtype")}
     if hasattr(rule, "create"):
@@ -62,26 +67,31 @@ def build(name, config, K, seed):
     return rule(net, seed=seed, **given)
 
 
-def first_steps(name, config, K, x, y, n):
-    """Build a rule and take its first n steps of each pass; the seconds that the steps took."""
-    rule = build(name, config, K, seed=0)
+def steps(rule, x, y):
+    """One step of each pass, on one batch."""
+    for learn in rule.passes:
+        learn(x, y)
+
+
+def seconds_a_step(name, config, K, x, y):
+    """How long one step of each pass takes, the mean of the first few; seconds."""
+    rule, taken = build(name, config, K, seed=0), 0
     x, y = rule.net.ops.asarray(x), rule.net.ops.asarray(y)
     start = perf_counter()
-    for learn in rule.passes:
-        for _ in range(n):
-            learn(x, y)
-    return perf_counter() - start
+    while taken < PROBE_STEPS and (not taken or perf_counter() - start < PROBE_SECONDS):
+        steps(rule, x, y)
+        taken += 1
+    return (perf_counter() - start) / taken
 
 
 def expected(config, data):
     """How long one run of each rule will take, from a few steps that are thrown away; seconds."""
     (x, y), = data.train.read([np.arange(min(config["batch"], data.train.n))])
-    steps = config["epochs"] * -(-data.train.n // config["batch"])
-    return {name: steps * first_steps(name, config, data.K, x, y, PROBE_STEPS) / PROBE_STEPS
-            for name in config["rules"]}
+    total = config["epochs"] * -(-data.train.n // config["batch"])
+    return {name: total * seconds_a_step(name, config, data.K, x, y) for name in config["rules"]}
 
 
-def runs(config, data, screen):
+def runs(config, data, screen, needs):
     """Train every rule with every seed, the first seed of all rules first.
 
     Parameters
@@ -89,13 +99,15 @@ def runs(config, data, screen):
     config : dict
     data : Dataset
     screen : see `minicredit.screen`
+    needs : dict, as `minicredit.memory.needs` gives it
 
     Yields
     ------
     dict, one a run, as `results.json` holds it
     """
+    screen.foresee(needs)
     screen.expect(expected(config, data))
-    memory = peaks(config, product(data.shape), data.K)
+    memory = peaks(config, product(data.shape), data.K, needs)
     for seed in range(config["seeds"]):
         for name in config["rules"]:
             yield {**run(name, config, data, seed, screen), "peak_memory_bytes": memory[name]}

@@ -130,6 +130,8 @@ def table_row(row, runs, about):
     """One rule of the table of results; labels let it stand alone as a card on a narrow screen."""
     rule, known = row["rule"], about.get(row["rule"], {})
     spread = f" ± {number(row['test_error_sd'], 2)}" if row["test_error_sd"] is not None else ""
+    top5 = (f"<small>top-5 {number(row['test_error_top5'], 2)}</small>"
+            if row["test_error_top5"] is not None else "")
     epochs = [str(epoch) for epoch in row["best_epochs"]]
     memory = row["peak_memory_bytes"] / MIB if row["peak_memory_bytes"] is not None else None
     failures = [f"<span class='failed'>seed {escape(str(run.get('seed', '?')))} failed: "
@@ -141,7 +143,7 @@ def table_row(row, runs, about):
     name += [f"<span class='idea'>{escape(capital(idea))}</span>"] if idea else []
     name += [f"<span class='paper'>{escape(known['paper'])}</span>"] if known.get("paper") else []
     cells = [
-        ("test error, %", f"<b>{number(row['test_error'], 2)}</b>{spread}"
+        ("test error, %", f"<b>{number(row['test_error'], 2)}</b>{spread}{top5}"
                           f"<small>n = {row['seeds']}</small>"),
         ("train error, %", number(row["train_error"], 2)),
         ("angle by layer, °", " ".join(number(a, 0) for a in row["angle_to_backprop"]) or "–"),

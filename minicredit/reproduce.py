@@ -54,9 +54,18 @@ def words(table, row, given):
     row : str
     given : list of str
         Options of the command line.
+
+    Raises
+    ------
+    UserError
+        If neither the table nor the command line says which data.
     """
     spec = table["rows"][row]
-    return ["train", spec["rule"], *table["train"].split(), *spec["options"].split(), *given]
+    command = ["train", spec["rule"], *table["train"].split(), *spec["options"].split(), *given]
+    if "--data" not in command:
+        raise UserError("reproduce: wanted --data folder:PATH, the pictures of this table; "
+                        "got none")
+    return command
 
 
 def rows_of(table, names):

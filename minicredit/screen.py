@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
 
+from minicredit.memory import size
+
 COLUMNS = ("rule", "seed", "epoch", "training loss", "validation error", "angle to backprop",
-           "seconds", "left")
+           "memory expected", "seconds", "left")
 
 
 class Quiet:
@@ -26,6 +28,9 @@ class Quiet:
 
     def __exit__(self, *_):
         pass
+
+    def foresee(self, needs):
+        """How much memory each rule is expected to take; dict of `minicredit.memory.Need`."""
 
     def expect(self, seconds):
         """How long one run of each rule is expected to take; dict of seconds."""
@@ -70,6 +75,13 @@ class Lines(Quiet):
         super().__init__(config)
         self.console = Console(highlight=False, soft_wrap=True)
 
+    def foresee(self, needs):
+        """See `Quiet`."""
+        most = "at most " if self.config["backend"] != "numpy" else ""
+        for name, need in needs.items():
+            self.console.print(f"{name:>14}  memory expected: {most}{size(need.steps)} to learn, "
+                               f"{size(need.run)} with its instruments")
+
     def expect(self, seconds):
         """See `Quiet`."""
         super().expect(seconds)
@@ -112,6 +124,12 @@ class Live(Quiet):
                           style="bold" if self.now and self.now[0] == name else "")
         self.live.update(table, refresh=True)
         self.drawn = perf_counter()
+
+    def foresee(self, needs):
+        """See `Quiet`."""
+        for name, need in needs.items():
+            self.rows[name]["memory expected"] = size(need.steps)
+        self.draw()
 
     def expect(self, seconds):
         """See `Quiet`."""
@@ -184,6 +202,7 @@ def outcome(record):
     if "failed" in record:
         return f"diverged: {record['failed']}"
     last = record["epochs"][-1]
-    return (f"test error {record['test_error']:5.2f} % at epoch {record['best_epoch']:3}  "
+    top5 = f"top-5 {record['test_error_top5']:5.2f} %  " if "test_error_top5" in record else ""
+    return (f"test error {record['test_error']:5.2f} % at epoch {record['best_epoch']:3}  {top5}"
             f"validation {record['validation_error']:5.2f} %  "
             f"angle {degrees(last['angle_to_backprop'])}  {record['seconds']:.1f} s")

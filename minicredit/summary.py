@@ -38,7 +38,8 @@ def summary(results):
     -------
     list of dict
         rule; seeds and failed, the numbers of finished and failed runs; test_error (mean, percent)
-        and test_error_sd (None for one seed); train_error (mean, percent); seconds (mean per run);
+        and test_error_sd (None for one seed); test_error_top5 (mean, percent; None where there are
+        ten classes or fewer); train_error (mean, percent); seconds (mean per run);
         best_epoch (median) and best_epochs (sorted); peak_memory_bytes (largest);
         angle_to_backprop (degrees per layer, mean over seeds).  None where nothing was measured.
     """
@@ -58,6 +59,7 @@ def summarise(rule, runs):
         "failed": len(runs) - len(done),
         "test_error": mean(test),
         "test_error_sd": statistics.stdev(test) if len(test) > 1 else None,
+        "test_error_top5": mean(numbers(done, "test_error_top5")),
         "train_error": mean(numbers(done, "train_error")),
         "seconds": mean(numbers(done, "seconds")),
         "best_epoch": statistics.median_low(epochs) if epochs else None,

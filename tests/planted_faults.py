@@ -48,6 +48,7 @@ FA, DFA, BP = (RULES + file for file in ("feedback_alignment.py", "direct_feedba
 OPERATION, OPTIMISER = "test_kernels.py::test_", "test_optimizers.py::test_"
 CONTRACT, IDENTITY = "test_rules_contract.py::test_", "test_rules_identities.py::test_"
 CALCULUS, STRUCTURE = "test_rules_calculus.py::test_", "test_network.py::test_"
+MEMORY, SHAPES = "test_memory.py::test_", "kernels/shapes.py"
 INVERSE = CALCULUS + "every_inverse_descends_what_it_cannot_give_back"
 
 FAULTS = [
@@ -275,6 +276,48 @@ FAULTS = [
     Fault("z goes to its label too", AO, "ops.join(o - self.label_step * delta[L], z)",
           "ops.join(o - self.label_step * delta[L], 0 * z)",
           IDENTITY + "the_target_of_the_output_leaves_z_what_it_is"),
+
+    # Memory that is predicted
+    Fault("a copy is taken for a view", SHAPES, "        if strides is None:\n",
+          "        strides = strides or [0] * len(shape)\n        if strides is None:\n",
+          MEMORY + "the_predicted_peak_of_every_rule_is_the_measured_one[bp-conv]"),
+    Fault("a view is counted twice", SHAPES, "return windows(self, shape, strides)",
+          "return new(self.block.meter, shape, self.dtype)",
+          MEMORY + "the_predicted_peak_of_every_rule_is_the_measured_one[bp-conv]"),
+    Fault("a transpose is counted twice", SHAPES, "return Sized(self.ghost.T, self.block)",
+          "return Sized(self.ghost.T, Block(self.block.meter, self.nbytes))",
+          MEMORY + "an_operation_allocates_what_the_reference_does"),
+    Fault("a rounded copy is forgotten", SHAPES,
+          "return new(self.block.meter, self.shape, dtype, like=self)", "return self",
+          MEMORY + "a_copy_has_bytes_of_its_own"),
+    Fault("what is joined is forgotten", SHAPES,
+          "return new(parts[0].block.meter, shape,", "return new(Meter(), shape,",
+          MEMORY + "an_operation_allocates_what_the_reference_does"),
+    Fault("bytes are never given back", SHAPES, "self.meter.now -= self.n_bytes", "pass",
+          MEMORY + "the_predicted_peak_of_every_rule_is_the_measured_one[bp-dense]"),
+    Fault("the peak is the last", SHAPES, "meter.peak = max(meter.peak, meter.now)",
+          "meter.peak = meter.now",
+          MEMORY + "the_predicted_peak_of_every_rule_is_the_measured_one[bp-dense]"),
+    Fault("every operand is reused", SHAPES, "references != TEMPORARY or", "",
+          MEMORY + "an_operation_allocates_what_the_reference_does"),
+    Fault("no operand is reused", SHAPES, "TEMPORARY = Probe() + 0", "TEMPORARY = -1",
+          MEMORY + "the_predicted_peak_of_every_rule_is_the_measured_one[bp-dense]"),
+    Fault("an operand of the wrong dtype is reused", SHAPES,
+          "and np.can_cast(other.dtype, x.dtype, \"safe\")", "",
+          MEMORY + "an_operation_allocates_what_the_reference_does"),
+    Fault("the integers of a draw are forgotten", SHAPES, "4), np.uint32)", "4), np.bool_)",
+          MEMORY + "an_operation_allocates_what_the_reference_does"),
+    Fault("initial weights are drawn to predict them", SHAPES, "ops.philox, ops.host",
+          "ops.philox, ops.other",
+          MEMORY + "initial_weights_are_drawn_by_the_reference_for_all_others"),
+    Fault("the instruments are forgotten", "minicredit/memory.py",
+          "    angle_to_backprop(rule, x, y)\n", "",
+          MEMORY + "the_predicted_peak_of_a_run_is_that_of_training_and_all_instruments"),
+    Fault("refused by the steps alone", "minicredit/memory.py", "need.run > most",
+          "need.steps > most",
+          MEMORY + "advice_is_given_where_it_helps_alone"),
+    Fault("kept files count as taken", "minicredit/memory.py", "+ cached)", ")",
+          MEMORY + "a_container_s_share_counts_without_what_it_keeps_of_files"),
 ]
 
 

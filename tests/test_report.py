@@ -374,6 +374,38 @@ def test_the_numbers_are_safe_before_a_figure_is_tried(tmp_path, monkeypatch):
     assert strict(tmp_path / "results.json")["runs"][0]["rule"] == "bp"
 
 
+def test_top_five_errors_stand_beside_the_others_where_there_are_any(tmp_path, undrawn, capsys):
+    from minicredit.__main__ import print_summary
+    from minicredit.screen import outcome
+    results = sample(("bp", "fa"), seeds=2)
+    assert summary.summary(results)[0]["test_error_top5"] is None
+    for wanted, values in ((False, ()), (True, (11.5, 12.75, 10, 10))):
+        for run, value in zip(results["runs"], values):
+            run["test_error_top5"] = value
+        report.write(results, tmp_path)
+        text = Page((tmp_path / "report.html").read_text()).text
+        print_summary(summary.summary(results))
+        shown = capsys.readouterr().out
+        assert ("top-5 12.12" in text) == ("12.12 %" in shown) == ("top-5 error" in shown) == wanted
+        said = outcome({**results["runs"][0], "validation_error": 3.0})
+        assert ("top-5 11.50 %" in said) == ("top-5" in said) == wanted
+    saved = json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert [run.get("test_error_top5") for run in saved] == [11.5, 12.75, 10, 10]
+
+
+def test_more_than_ten_classes_have_a_top_five_error(tmp_path):
+    from minicredit import compare, memory, screen
+    from minicredit.data import Dataset, Split
+    x, y = np.random.default_rng(0).random((60, 8)), np.arange(60) % 12
+    data = Dataset("some", (8,), 12, tuple("abcdefghijkl"), "", *3 * [Split(x, y)], tmp_path)
+    config = {"net": "8-12", "activation": "tanh", "init": "glorot", "dtype": "float64",
+              "backend": "numpy", "batch": 30, "epochs": 1, "seeds": 1, "decay": "constant",
+              "rules": {"bp": {"eta": 0.1}}}
+    needs = memory.needs(config, data)
+    run, = compare.runs(config, data, screen.Quiet(config), needs)
+    assert 0 < run["test_error_top5"] < run["test_error"]
+
+
 def test_the_page_shows_the_layers_that_a_rule_really_had(tmp_path):
     results = sample(["bp", "kickback"], seeds=1, epochs=2)
     for each in results["runs"]:

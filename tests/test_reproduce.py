@@ -31,9 +31,15 @@ def job(table, row, *given):
 
 @pytest.mark.parametrize("name, row", EVERY_ROW)
 def test_every_row_of_every_table_is_a_command_that_can_be_typed(name, row):
-    config = job(read(name), row)
-    assert list(config["rules"]) == [read(name)["rows"][row]["rule"]]
-    assert config["net"] == "imagenet-lc" or sizes_of(config["net"])[-1] == 10
+    table = read(name)
+    config = job(table, row, *() if "--data" in table["train"] else ("--data", "folder:pictures"))
+    assert list(config["rules"]) == [table["rows"][row]["rule"]]
+    assert config["net"].startswith("imagenet") or sizes_of(config["net"])[-1] == 10
+
+
+def test_a_table_without_data_of_its_own_wants_to_be_told(capsys):
+    assert main(["reproduce", "imagenet-lc"]) == 2
+    assert "wanted --data folder:PATH" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", TABLES)

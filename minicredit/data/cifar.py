@@ -82,29 +82,12 @@ def batch(data, path, N):
     return x, y
 
 
-class Bounded:
-    """A stream that refuses to be longer than `streams.LARGEST` bytes."""
-
-    ADVICE = "is this CIFAR-10?"
-
-    def __init__(self, stream, path):
-        self.stream, self.path, self.left = stream, path, streams.LARGEST
-
-    def read(self, n):
-        data = self.stream.read(min(n, streams.BLOCK))
-        self.left -= len(data)
-        if self.left < 0:
-            raise UserError(f"{self.path}: wanted an archive of at most {streams.LARGEST} bytes, "
-                            f"it unpacks to more; {self.ADVICE}")
-        return data
-
-
 def archive(path, N):
     """{name: (x, y)} of the six batches in a tar archive, which is read once, from end to end."""
     parts = {}
     try:
         with open(path, "rb") as file:
-            stream = Bounded(streams.unpacked(file), path)
+            stream = streams.Bounded(streams.unpacked(file), path, "is this CIFAR-10?")
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     name = MEMBERS.get(member.name.removeprefix("./"))

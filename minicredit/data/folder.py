@@ -36,7 +36,6 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from minicredit.data import Dataset, streams
 from minicredit.data.augment import below, coins, draws
-from minicredit.data.cifar import Bounded
 from minicredit.errors import UserError
 from minicredit.kernels import reference
 from minicredit.keys import DATA
@@ -97,8 +96,10 @@ class Pictures:
     """A split that is decoded as it is read; of `Split` it has `n`, `y`, `first` and `read`.
 
     `damaged` says of each picture that could not be read, so far, which it is and why.  They are
-    left out of their batches, which are then shorter.
+    left out of their batches, which are then shorter.  `ahead` batches wait in memory.
     """
+
+    ahead = AHEAD
 
     def __init__(self, source, names, y, size, dtype, crop, flip, workers):
         self.source, self.names, self.y, self.n = source, names, y, len(y)
@@ -281,7 +282,8 @@ class Archive:
         self.path, self.contents, self.folders = path, {}, set()
         try:
             with open(path, "rb") as file:
-                stream = Unpacked(streams.unpacked(file), path)
+                stream = streams.Bounded(streams.unpacked(file), path,
+                                         "unpack it, and give the folder")
                 with tarfile.open(fileobj=stream, mode="r|") as tar:
                     while member := tar.next():
                         tar.members.clear()             # or it would keep a record of each
@@ -319,17 +321,6 @@ class Archive:
     def names(self):
         """Every picture and every folder in the archive, as "a/b/c"."""
         return list(self.contents), list(self.folders)
-
-
-class Unpacked(Bounded):
-    """A stream that refuses to be longer than `streams.LARGEST` bytes; `end` is its last 1024."""
-
-    ADVICE, end = "unpack it, and give the folder", b""
-
-    def read(self, n):
-        data = super().read(n)
-        self.end = (self.end + data)[-1024:]
-        return data
 
 
 def layout(path, pictures, folders):

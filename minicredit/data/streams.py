@@ -29,6 +29,32 @@ def unpacked(file):
     return file
 
 
+class Bounded:
+    """A stream that refuses to be longer than LARGEST bytes; `end` is its last 1024 so far.
+
+    Parameters
+    ----------
+    stream : binary file
+    path : path, for the refusal
+    advice : str
+        What the refusal says to do.
+    """
+
+    def __init__(self, stream, path, advice):
+        self.stream, self.path, self.advice = stream, path, advice
+        self.left, self.end = LARGEST, b""
+
+    def read(self, n):
+        """At most n bytes, and at most BLOCK."""
+        data = self.stream.read(min(n, BLOCK))
+        self.left -= len(data)
+        if self.left < 0:
+            raise UserError(f"{self.path}: wanted an archive of at most {LARGEST} bytes, it "
+                            f"unpacks to more; {self.advice}")
+        self.end = (self.end + data)[-1024:]
+        return data
+
+
 def first(path, n):
     """The first `n` bytes that `path` unpacks to; fewer where it holds fewer.
 

@@ -17,7 +17,7 @@ Initial weights
 import numpy as np
 
 from minicredit.errors import UserError
-from minicredit.kernels import reference
+from minicredit.kernels import host
 
 
 class Coherent:
@@ -52,7 +52,7 @@ class Coherent:
 
     def random_weights(self, key):
         """Fresh weights in the shape of W, from this layer's own initial distribution."""
-        W = reference.normal((self.K, self.n_in, self.n_out), key, np.float64)
+        W = host(self.ops).normal((self.K, self.n_in, self.n_out), key, np.float64)
         if self.init == "coherent":
             mean = np.sqrt(2 / np.pi)                               # of |N(0, 1)|
             W = classes(self.n_out) * np.abs(W) * (self.scale / self.n_in / mean)

@@ -12,6 +12,7 @@ with fan_in = k k ch_in and fan_out = k k ch_out.
 """
 import numpy as np
 
+from minicredit.kernels import host
 from minicredit.layers.geometry import matrices, positive, stencil
 
 
@@ -62,7 +63,7 @@ class Convolution:
         """Fresh weights in the shape of W, from this layer's own initial distribution."""
         k, ch, channels = self.stencil.kernel, self.shape_in[2], self.shape_out[2]
         shape = k * k * ch, channels
-        W = matrices(shape, k * k * ch, k * k * channels, key, self.init)
+        W = matrices(shape, k * k * ch, k * k * channels, key, self.init, host(self.ops))
         return self.ops.asarray(W.astype(self.dtype))
 
     def forward(self, h):
@@ -120,7 +121,7 @@ class ConvolutionTranspose:
         """Fresh weights in the shape of W, from this layer's own initial distribution."""
         k, ch, channels = self.stencil.kernel, self.shape_out[2], self.shape_in[2]
         shape = channels, k * k * ch
-        W = matrices(shape, k * k * channels, k * k * ch, key, self.init)
+        W = matrices(shape, k * k * channels, k * k * ch, key, self.init, host(self.ops))
         return self.ops.asarray(W.astype(self.dtype))
 
     def forward(self, h):

@@ -9,6 +9,7 @@
 import numpy as np
 
 from minicredit.initial import INITIAL
+from minicredit.kernels import host
 
 
 class Dense:
@@ -38,7 +39,7 @@ class Dense:
 
     def random_weights(self, key):
         """Fresh weights in the shape of W, from this layer's own initial distribution."""
-        W = INITIAL[self.init](self.n_in, self.n_out, key)
+        W = INITIAL[self.init](self.n_in, self.n_out, key, host(self.ops))
         return self.ops.asarray(W.astype(self.dtype))
 
     def forward(self, h):

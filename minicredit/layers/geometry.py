@@ -126,7 +126,7 @@ def cost(stencil, channels, dtype="float32", batch=0, shared=False):
                 item * batch * places * seen)
 
 
-def matrices(shape, fan_in, fan_out, key, init):
+def matrices(shape, fan_in, fan_out, key, init, host=reference):
     """A stack of initial weight matrices, each as `minicredit.initial` would draw it; float64.
 
     Glorot & Bengio's fans are the sums that a unit is in, and these need not be a matrix's sides.
@@ -138,6 +138,8 @@ def matrices(shape, fan_in, fan_out, key, init):
     fan_in, fan_out : int
     key : (seed, stream, i, t)
     init : {"glorot", "orthogonal"}
+    host : module
+        What draws; see `minicredit.kernels.host`.
 
     Raises
     ------
@@ -147,7 +149,7 @@ def matrices(shape, fan_in, fan_out, key, init):
     if init not in ("glorot", "orthogonal"):
         raise UserError(f"init: wanted one of glorot, orthogonal; got {init!r}")
     r = np.sqrt(6 / (fan_in + fan_out))
-    W = r * (2 * reference.uniform(shape, key, np.float64) - 1)
+    W = r * (2 * host.uniform(shape, key, np.float64) - 1)
     if init == "orthogonal":
         U, _, Vt = np.linalg.svd(W, full_matrices=False)
         W = U @ Vt

@@ -18,6 +18,7 @@ the convolution that it is compared with: sharing is then the only difference be
 """
 import numpy as np
 
+from minicredit.kernels import host
 from minicredit.layers.geometry import matrices, positive, stencil
 
 
@@ -69,7 +70,7 @@ class LocallyConnected:
         """Fresh weights in the shape of W, from this layer's own initial distribution."""
         k, ch, (rows, columns, channels) = self.stencil.kernel, self.shape_in[2], self.shape_out
         shape = rows * columns, k * k * ch, channels
-        W = matrices(shape, k * k * ch, k * k * channels, key, self.init)
+        W = matrices(shape, k * k * ch, k * k * channels, key, self.init, host(self.ops))
         return self.ops.asarray(W.astype(self.dtype))
 
     def forward(self, h):
@@ -128,7 +129,7 @@ class LocallyConnectedTranspose:
         """Fresh weights in the shape of W, from this layer's own initial distribution."""
         k, ch, (rows, columns, channels) = self.stencil.kernel, self.shape_out[2], self.shape_in
         shape = rows * columns, channels, k * k * ch
-        W = matrices(shape, k * k * channels, k * k * ch, key, self.init)
+        W = matrices(shape, k * k * channels, k * k * ch, key, self.init, host(self.ops))
         return self.ops.asarray(W.astype(self.dtype))
 
     def forward(self, h):

@@ -22,6 +22,7 @@ loss, and is no pair.
 """
 import numpy as np
 
+from minicredit.kernels import host
 from minicredit.layers.geometry import matrices
 
 
@@ -56,8 +57,8 @@ class Residual:
     def random_weights(self, key):
         """Fresh weights in the shape of W, from this layer's own initial distribution."""
         shape = 1 + self.projects, self.n_in, self.n_out
-        W = np.concatenate(matrices(shape, self.n_in, self.n_out, key, self.init), axis=1)
-        return self.ops.asarray(W.astype(self.dtype))
+        W = matrices(shape, self.n_in, self.n_out, key, self.init, host(self.ops))
+        return self.ops.asarray(np.concatenate(W, axis=1).astype(self.dtype))
 
     def forward(self, h):
         """h + f(h W + b), or h P + f(h W + b); (N, n_in) -> (N, n_out)."""

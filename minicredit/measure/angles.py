@@ -13,6 +13,8 @@ from minicredit.errors import UserError
 from minicredit.network import forward
 from minicredit.rules.backprop import Backprop
 
+AT_ONCE = 500                   # images of a split that are looked at together
+
 
 class Score(NamedTuple):
     """How well examples were answered.
@@ -57,7 +59,7 @@ def evaluate(net, x, y, batch=1000):
     return score(net, ((x[n:n + batch], y[n:n + batch]) for n in range(0, len(x), batch)))
 
 
-def evaluate_split(net, split, batch=500):
+def evaluate_split(net, split, batch=AT_ONCE):
     """The same of a split of a data set, whose pictures may be decoded as they are read."""
     return score(net, split.read([np.arange(n, min(n + batch, split.n))
                                   for n in range(0, split.n, batch)]))
@@ -108,23 +110,29 @@ def angle(u, v):
     -------
     float, degrees in 0..180; NaN if one of them is zero or not finite
     """
-    u, v = (np.asarray(w, np.float64).reshape(1, -1) for w in (u, v))
-    return float(angles(u, v)[0])
+    u, v = (unit_rows(np.reshape(w, (1, -1)).astype(np.float64, copy=False)) for w in (u, v))
+    return float(between(u, v)[0])
 
 
 def angles(u, v):
     """The angle between each row of u and the same row of v; (N, n), (N, n) -> (N,) degrees."""
-    u, v = unit_rows(u), unit_rows(v)
-    apart, together = (np.linalg.norm(w, axis=1) for w in (u - v, u + v))
+    return between(unit_rows(u), unit_rows(v))
+
+
+def between(u, v):
+    """The same of rows of length 1; the difference is gone before the sum, or both need memory."""
+    apart = np.linalg.norm(u - v, axis=1)
+    together = np.linalg.norm(u + v, axis=1)
     return np.degrees(2 * np.arctan2(apart, together))
 
 
 def unit_rows(u):
     """Each row divided by its length, in float64; a row that has no direction becomes NaN."""
-    u = np.asarray(u, np.float64)
+    u = u.astype(np.float64, copy=False)
     largest = abs(u).max(axis=1, keepdims=True, initial=0)
     u = u / np.where((largest > 0) & np.isfinite(largest), largest, np.nan)     # no under-, no
-    return u / np.linalg.norm(u, axis=1, keepdims=True)                         # overflow of u^2
+    u /= np.linalg.norm(u, axis=1, keepdims=True)                               # overflow of u^2
+    return u
 
 
 def angle_to_backprop(rule, x, y):

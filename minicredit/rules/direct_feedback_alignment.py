@@ -12,7 +12,7 @@ B[i] at a time from their key, the same numbers, whenever they are needed.
 import numpy as np
 
 from minicredit.errors import UserError
-from minicredit.kernels import reference
+from minicredit.kernels import host
 from minicredit.keys import FEEDBACK
 from minicredit.network import descend, forward
 from minicredit.optimizers import make
@@ -70,7 +70,7 @@ class DirectFeedbackAlignment:
     def random_feedback(self, i, start):
         """Rows start .. start + BLOCK of B[i]; array (rows, sizes[L]) on the host."""
         n, K, key = self.net.sizes[i], self.net.sizes[-1], (self.seed, FEEDBACK, i, start // BLOCK)
-        u = reference.uniform((min(BLOCK, n - start), K), key, "float64")
+        u = host(self.net.ops).uniform((min(BLOCK, n - start), K), key, "float64")
         return ((2 * u - 1) / n ** 0.5).astype(self.net.dtype)
 
     def direct(self, delta, i):
