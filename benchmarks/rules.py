@@ -57,7 +57,7 @@ class Passes:
     def step(self):
         """One step of each pass."""
         for learn in self.rule.passes:
-            learn(self.x, self.y)
+            self.rule.net.ops.take(learn, self.x, self.y)
 
 
 def change(passes):

@@ -27,7 +27,7 @@ config = {"net": net, "activation": "tanh", "init": "glorot", "backend": backend
 sizes = sizes_of(net)
 rule = build(rule, config, sizes[-1], seed=0)
 x = rule.net.ops.asarray(np.ones((100, sizes[0]), np.float32))
-rule.step(x, rule.net.ops.asarray(np.zeros(100, np.int64)))
+rule.net.ops.take(rule.step, x, rule.net.ops.asarray(np.zeros(100, np.int64)))
 """
 
 

@@ -130,7 +130,7 @@ class Ours:
 
     def step(self):
         """One step of the inverses, if any, and of the forward maps; each example's loss."""
-        return self.rule.step(self.x, self.y)
+        return self.rule.net.ops.take(self.rule.step, self.x, self.y)
 
     def arrays(self):
         """Every array by name, as NumPy has it."""

@@ -5,7 +5,6 @@ names in the same order with the same signatures, so two backends are compared b
 side by side.  Nothing here knows a network or a rule.
 """
 from importlib import import_module
-from types import ModuleType
 
 BACKENDS = {
     "numpy": "minicredit.kernels.reference",
@@ -25,14 +24,14 @@ def load(name):
     Parameters
     ----------
     name : str
-        A key of `BACKENDS`; a module is taken for a backend as it stands.
+        A key of `BACKENDS`; what is no text is taken for a backend as it stands.
 
     Raises
     ------
     BackendError
         If there is no such backend, or this machine or this version lacks what it needs.
     """
-    if isinstance(name, ModuleType):
+    if not isinstance(name, str):
         return name
     if name not in BACKENDS:
         raise BackendError(f"backend: wanted one of {', '.join(BACKENDS)}; got {name!r}")
@@ -47,6 +46,14 @@ def load(name):
         raise BackendError(f"backend {name!r} cannot be loaded: {why}") from missing
     except ImportError as broken:
         raise BackendError(f"backend {name!r} cannot be loaded: {broken}") from broken
+
+
+def recording(ops):
+    """The backend for a rule that will take many steps: its recorder of steps, if it has one.
+
+    A recorder has the same operations; its `take` plays a step back as one compiled program.
+    """
+    return ops.Recorder() if hasattr(ops, "Recorder") else ops
 
 
 def host(ops):

@@ -9,9 +9,10 @@ except the optimisers at the end, which change their first argument and their st
     images         local_dense, local_pull_back, local_grad, local_transposed,
                    local_transposed_pull_back, local_transposed_grad, and conv_ for local_
     losses         softmax, softmax_xent, squared_error
-    randomness     philox, uniform, normal, permutation
+    randomness     philox, uniform, normal, noisy, permutation
     optimisers     sgd, momentum, manhattan, rmsprop, rmsprop_centred, adam, leak
     arrays         asarray, to_numpy
+    steps          take
 """
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -669,3 +670,21 @@ def asarray(x):
 def to_numpy(x):
     """The array as a NumPy array."""
     return np.asarray(x)
+
+
+# Steps --------------------------------------------------------------------------------------------
+
+def take(learn, x, y):
+    """learn(x, y), a rule's step; a backend may record it and play it back, see `kernels.steps`.
+
+    Parameters
+    ----------
+    learn : one of a rule's `passes`
+    x, y : arrays
+        A batch.
+
+    Returns
+    -------
+    what learn returns: array (N,), each example's loss, or None
+    """
+    return learn(x, y)

@@ -75,7 +75,7 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None):
             for x, y in data.train.read(batches(n, batch, key), key):
                 for optimizer in rule.optimizers:
                     optimizer.scale = decayed(decay, done / total)
-                check(learn(ops.asarray(x), ops.asarray(y)), rule, epoch, done)
+                check(ops.take(learn, ops.asarray(x), ops.asarray(y)), rule, epoch, done)
                 done += 1
                 if tell:
                     tell(done / total)

@@ -239,7 +239,7 @@ FAULTS = [
     Fault("inverses without the slope", AO, "G[i].times_slope(back - goal, back, above)",
           "back - goal",
           INVERSE),
-    Fault("sigma not applied", TP, "self.sigma * noise", "noise", INVERSE),
+    Fault("sigma not applied", TP, "h[i - 1], self.sigma, (", "h[i - 1], 1.0, (", INVERSE),
     Fault("all layers share the noise", DTP, "NOISE, i, self.t", "NOISE, 0, self.t",
           IDENTITY + "every_layer_and_every_step_has_noise_of_its_own"),
     Fault("alternating runs in parallel", DTP,

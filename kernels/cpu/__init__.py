@@ -13,3 +13,4 @@ from minicredit.kernels.cpu.optimisers import (adam, leak, manhattan, momentum, 
                                                rmsprop, rmsprop_centred, sgd)
 from minicredit.kernels.cpu.randomness import (noisy, normal, permutation, philox,  # noqa: F401
                                                uniform)
+from minicredit.kernels.cpu.recorder import Recorder  # noqa: F401  which has all of the above

@@ -1,11 +1,14 @@
 """Random numbers: `kernels.reference`'s, in Numba; the same integers, bit for bit.
 
-A turn of a loop makes one philox block, four words, and uses all four: nothing is written down in
-between, and vector instructions make eight blocks at a time.  That takes
+GROUP blocks of philox at a time, step by step, every step a loop over plain arrays that stay in the
+core's first cache, so that all are vector instructions:
 
-    words in 64 bits        a 32 x 32 -> 64 bit product is then one instruction a lane
-    ten rounds written out  LLVM vectorises innermost loops only
-    unsigned indices        Numba lets a signed one count from the end, which takes a choice each
+    words       four words a block, in four arrays; in 64 bits, where a 32 x 32 -> 64 bit product
+                is one instruction a lane; ten rounds written out, for innermost loops only are
+                vectorised
+    uniform     (k + 1/2) / 2^23 of each
+    normal      Box and Muller's two of each two
+    out         side by side, as the sequence has them
 """
 import numpy as np
 from numba import njit, prange
@@ -15,9 +18,9 @@ from minicredit.kernels.cpu.memory import flat
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SERIAL, SMALL, several
 from minicredit.kernels.reference import PHILOX_M, PHILOX_W
 
-M0, M1, W0, W1, LOW, HALF, NINE = map(np.uint64, (*PHILOX_M, *PHILOX_W, 0xFFFFFFFF, 32, 9))
-FOUR, I0, I1, I2, I3 = map(np.uint64, (4, 0, 1, 2, 3))
+M0, M1, W0, W1, LOW, HALF = map(np.uint64, (*PHILOX_M, *PHILOX_W, 0xFFFFFFFF, 32))
 UNIFORM, NORMAL, NOISY = range(3)
+GROUP = 64                          # blocks; all that is kept of them takes 4 KiB
 
 
 @njit(**SERIAL)
@@ -30,65 +33,78 @@ def turn(s):
 
 
 @njit(**SERIAL)
-def block(i, name):
-    """The four words of block i in the sequence that `name` names, in 64 bits each."""
-    s = (np.uint64(i) & LOW, name[0], name[1], name[2], name[3], name[4])
-    s = turn(turn(turn(turn(turn(s)))))
-    s = turn(turn(turn(turn(turn(s)))))
-    return s[0], s[1], s[2], s[3]
-
-
-@njit(**SERIAL)
-def words(name, out):
-    """The first integers of the sequence."""
-    whole = len(out) // 4
-    for i in range(whole):
-        a, b, c, d = block(i, name)
-        at = FOUR * np.uint64(i)
-        out[at], out[at + I1], out[at + I2], out[at + I3] = a, b, c, d
-    last = block(whole, name)
-    for w in range(len(out) % 4):
-        out[4 * whole + w] = last[w]
+def words(first, name, w):
+    """The four words of blocks first, first + 1, .. of the sequence that `name` names; (4, n)."""
+    a, b, c, d = w[0], w[1], w[2], w[3]
+    for i in range(len(a)):
+        s = (np.uint64(first + i) & LOW, name[0], name[1], name[2], name[3], name[4])
+        s = turn(turn(turn(turn(turn(s)))))
+        s = turn(turn(turn(turn(turn(s)))))
+        a[i], b[i], c[i], d[i] = s[0], s[1], s[2], s[3]
 
 
 @njit(**FUSED)
-def four(what, i, name, real):
-    """Four uniform or normal numbers from block i."""
-    a, b, c, d = block(i, name)
+def units(w, u):
+    """u = (k + 1/2) / 2^23 of the upper 23 bits k of each word."""
+    real = u.dtype.type
     half, unit = real(0.5), real(2.0**-23)
-    a, b = (real(np.int32(a >> NINE)) + half) * unit, (real(np.int32(b >> NINE)) + half) * unit
-    c, d = (real(np.int32(c >> NINE)) + half) * unit, (real(np.int32(d >> NINE)) + half) * unit
+    for i in range(len(u)):
+        u[i] = (real(np.int32(w[i] >> np.uint32(9))) + half) * unit
+
+
+@njit(**FUSED)
+def gaussians(u, v):
+    """sqrt(-2 log u) times the cosine and the sine of 2 pi v, in their places."""
+    two = u.dtype.type(2)
+    for i in range(len(u)):
+        u[i], v[i] = turned(np.sqrt(-two * log(u[i])), v[i])
+
+
+@njit(**FUSED)
+def group(what, first, name, w, z):
+    """Uniform or normal numbers of GROUP blocks: z[j, i] is number j of block first + i."""
+    words(first, name, w)
+    for j in range(4):
+        units(w[j], z[j])
     if what != UNIFORM:
-        a, b = turned(np.sqrt(real(-2) * log(a)), b)
-        c, d = turned(np.sqrt(real(-2) * log(c)), d)
-    return a, b, c, d
+        gaussians(z[0], z[1])
+        gaussians(z[2], z[3])
+
+
+@njit(**FUSED)
+def side_by_side(z, out):
+    """All numbers of a group, block after block."""
+    a, b, c, d = z[0], z[1], z[2], z[3]
+    for i in range(GROUP):
+        at = 4 * np.uint64(i)
+        out[at], out[at + np.uint64(1)] = a[i], b[i]
+        out[at + np.uint64(2)], out[at + np.uint64(3)] = c[i], d[i]
+
+
+@njit(**FUSED)
+def added(h, sigma, out):
+    """out = h + sigma out."""
+    s = out.dtype.type(sigma)
+    for i in range(len(out)):
+        out[i] = h[i] + s * out[i]
 
 
 @njit(**FUSED)
 def draw(what, first, name, h, sigma, out):
-    """Numbers from block `first` on, into out; if NOISY, sigma times them, added to h."""
-    real, whole = out.dtype.type, len(out) // 4
-    if what == UNIFORM:
-        for i in range(whole):
-            a, b, c, d = four(UNIFORM, first + i, name, real)
-            at = FOUR * np.uint64(i)
-            out[at], out[at + I1], out[at + I2], out[at + I3] = a, b, c, d
-    elif what == NORMAL:
-        for i in range(whole):
-            a, b, c, d = four(NORMAL, first + i, name, real)
-            at = FOUR * np.uint64(i)
-            out[at], out[at + I1], out[at + I2], out[at + I3] = a, b, c, d
-    else:
-        s = real(sigma)
-        for i in range(whole):
-            a, b, c, d = four(NORMAL, first + i, name, real)
-            at = FOUR * np.uint64(i)
-            out[at], out[at + I1] = h[at] + s * a, h[at + I1] + s * b
-            out[at + I2], out[at + I3] = h[at + I2] + s * c, h[at + I3] + s * d
-    last = four(what, first + whole, name, real)
-    for i in range(4 * whole, len(out)):
-        z = last[i - 4 * whole]
-        out[i] = h[i] + real(sigma) * z if what == NOISY else z
+    """Numbers from number `first` on, into out; if NOISY, sigma times them, added to h."""
+    w, z = np.empty((4, GROUP), np.uint32), np.empty((4, GROUP), out.dtype)
+    row, begin, i = np.empty(4 * GROUP, out.dtype), first % 4, 0
+    while i < len(out):
+        group(what, (first + i) // 4, name, w, z)
+        n = min(4 * GROUP - begin, len(out) - i)
+        if n == 4 * GROUP:
+            side_by_side(z, out[i:i + n])
+        else:
+            side_by_side(z, row)
+            out[i:i + n] = row[begin:begin + n]
+        i, begin = i + n, 0
+    if what == NOISY:
+        added(h, sigma, out)
 
 
 @njit(**PARALLEL)
@@ -96,7 +112,7 @@ def draw_at_once(what, name, h, sigma, out):
     """The same, part by part, each in some thread: any block can be made on its own."""
     for part in prange(-(-len(out) // PART)):
         i, j = part * PART, min(part * PART + PART, len(out))
-        draw(what, i // 4, name, h[i:j], sigma, out[i:j])
+        draw(what, i, name, h[i:j], sigma, out[i:j])
 
 
 def drawn(what, key, h, sigma, out):
@@ -116,9 +132,9 @@ def named(key):
 
 def philox(n, key):
     """See kernels.reference.philox."""
-    out = np.empty(n, np.uint32)
-    words(named(key), out)
-    return out
+    w = np.empty((4, -(-n // 4)), np.uint32)
+    words(0, named(key), w)
+    return w.T.reshape(-1)[:n]
 
 
 def uniform(shape, key, dtype):

@@ -106,8 +106,7 @@ class AOSDTP:
         """Gradient of every inverse loss, by name, under the noise of step t; needs no delta."""
         net, ops, G, L, gradient = self.net, self.net.ops, self.G, self.net.L, {}
         for i in range(2, L + 1):
-            noise = ops.normal(h[i - 1].shape, (self.seed, NOISE, i, self.t), net.dtype)
-            start = h[i - 1] + self.sigma * noise
+            start = ops.noisy(h[i - 1], self.sigma, (self.seed, NOISE, i, self.t))
             above = net.layers[i].forward(start)                            # f_i(h')
             if i == L:                                                      # [o, z], both noisy
                 above = ops.join(ops.softmax(above), self.Z.forward(start))

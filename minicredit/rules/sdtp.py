@@ -92,8 +92,7 @@ class SDTP:
         """Gradient of every inverse loss, by name, under the noise of step t; needs no delta."""
         net, G, L, gradient = self.net, self.G, self.net.L, {}
         for i in range(2, L + 1):
-            noise = net.ops.normal(h[i - 1].shape, (self.seed, NOISE, i, self.t), net.dtype)
-            start = h[i - 1] + self.sigma * noise
+            start = net.ops.noisy(h[i - 1], self.sigma, (self.seed, NOISE, i, self.t))
             above = net.layers[i].forward(start)                            # f_i(h')
             above = net.ops.softmax(above) if i == L else above
             back = G[i].forward(above)                                      # g_i(f_i(h'))

@@ -102,8 +102,7 @@ class TargetPropagation:
         """Gradient of every inverse loss, by name, under the noise of step t; needs no delta."""
         net, G, gradient = self.net, self.G, {}
         for i in range(2, self.top + 1 if self.learned else 0):
-            noise = net.ops.normal(h[i - 1].shape, (self.seed, NOISE, i, self.t), net.dtype)
-            start = h[i - 1] + self.sigma * noise
+            start = net.ops.noisy(h[i - 1], self.sigma, (self.seed, NOISE, i, self.t))
             above = net.layers[i].forward(start)                            # f_i(h')
             above = net.ops.softmax(above) if i == net.L else above
             back = G[i].forward(above)                                      # g_i(f_i(h'))

@@ -1,0 +1,305 @@
+"""A whole step as one compiled call: a table of instructions, and who does which part of each.
+
+An instruction is a row of integers (what to do, addresses, sizes) and a row of floats.  All threads
+walk through the table together, and each does its own share of every instruction: its rows.
+
+    rows of a batch     activities, errors, targets, noise: row n needs row n of what came before
+    rows of a matrix    a gradient and the optimiser's step: a weight needs all rows of the batch
+
+So a thread can go on with the next instruction as soon as it has done its own rows, while they are
+in its core's cache, until the cut changes.  There all wait for each other.  `schedule` finds those
+places; a step of backprop has three, one of difference target propagation five.
+
+    PACK      panels of W or W^T, see `tiles`                        once, for all who multiply by W
+    PRODUCT   out = f(A B + b), B in panels
+    GRADIENT  g = h^T delta / N for a block of rows of W, then the optimiser's step for that block
+    BIAS      g = sum of delta / N, the optimiser's step
+    UPDATE    the optimiser's step with a g that is there
+    EACH      number by number: sums, differences, slopes
+    NOISE     numbers of a key, or a sum with them
+    XENT      SOFTMAX  JOIN
+
+Every number is computed as the operation of the same name computes it, whoever does the row: the
+result does not depend on how many threads there are.
+"""
+import numpy as np
+from numba import njit, prange
+
+from minicredit.kernels.cpu import tiles
+from minicredit.kernels.cpu.addresses import memory
+from minicredit.kernels.cpu.functions import tanh
+from minicredit.kernels.cpu.losses import exponentials
+from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
+                                               momentum_part, rmsprop_part, sgd_part)
+from minicredit.kernels.cpu.randomness import draw
+from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
+
+PACK, PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(10)
+LINEAR, TANH, RELU = range(3)
+SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK, KEEP = range(8)     # KEEP: g itself
+ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, COPY, SIGNS = range(8)
+INTS, FLOATS = 16, 8                            # of an instruction
+BLOCK = 24                                      # rows of a gradient that are made, then used
+ROOM = 1024                                     # rows that one share of a product may have
+
+
+@njit(**SERIAL)
+def cut(n, share, shares):
+    """The first row of a share of n rows."""
+    return n * share // shares
+
+
+@njit(**SERIAL)
+def width(like):
+    """Columns of a panel."""
+    return tiles.VECTORS * tiles.lanes(like)
+
+
+@njit(**SERIAL)
+def panels(c, share, shares, like):
+    """PACK: W, its rows and columns, whether W^T is wanted, where to."""
+    rows, columns, NR = c[2], c[3], width(like)
+    W = memory(c[1], rows * columns, like)
+    k, n = (columns, rows) if c[4] else (rows, columns)
+    count = -(-n // NR)
+    P = memory(c[5], count * NR * k, like)
+    i = cut(count, share, shares)
+    m, p0 = min(n, cut(count, share + 1, shares) * NR) - i * NR, i * NR * k
+    if c[4]:
+        tiles.pack_transposed(W, i * NR * columns, columns, k, m, P, p0)
+    else:
+        tiles.pack(W, i * NR, columns, k, m, P, p0)
+
+
+@njit(**FUSED)
+def follow(f, a, b, n):
+    """f(a + b), row by row of n, in place."""
+    for row in range(len(a) // n):
+        one = a[row * n:row * n + n]
+        if f == TANH:
+            for j in range(n):
+                one[j] = tanh(one[j] + b[j])
+        elif f == RELU:
+            for j in range(n):
+                v = one[j] + b[j]
+                one[j] = 0 if v < 0 else v              # NaN is not below 0, and stays
+        else:
+            for j in range(n):
+                one[j] += b[j]
+
+
+@njit(**SERIAL)
+def product(c, share, shares, t, like):
+    """PRODUCT: A, panels, b or 0, out; N, k, n, f."""
+    N, k, n = c[5], c[6], c[7]
+    A, out = memory(c[1], N * k, like), memory(c[4], N * n, like)
+    P = memory(c[2], tiles.panels(k, n, like), like)
+    first, last = cut(N, share, shares), cut(N, share + 1, shares)
+    tiles.product(last - first, n, k, A, first * k, k, 1, P, 0, out, first * n, n, False, t)
+    if c[3]:
+        follow(c[8], out[first * n:last * n], memory(c[3], n, like), n)
+
+
+@njit(**FUSED)
+def descend(kind, x, w, g, s, u, v):
+    """The optimiser's step for a part of an array; KEEP: w = g."""
+    if kind == SGD:
+        sgd_part(w, g, x[0])
+    elif kind == MOMENTUM:
+        momentum_part(w, g, s, x[0], x[1])
+    elif kind == MANHATTAN:
+        manhattan_part(w, g, x[0])
+    elif kind == RMSPROP:
+        rmsprop_part(w, g, s, x[0], x[1], x[2])
+    elif kind == CENTRED:
+        centred_part(w, g, s, u, v, x[0], x[1], x[2], x[3])
+    elif kind == ADAM:
+        adam_part(w, g, s, u, x[0], x[1], x[2], x[3], x[4])
+    elif kind == LEAK:
+        leak_part(w, x[0])
+    else:
+        for i in range(len(w)):
+            w[i] = g[i]
+
+
+@njit(**SERIAL)
+def gradient(c, x, share, shares, t, G, like):
+    """GRADIENT: h, panels of delta; N, n_in, n_out; kind, w, three states."""
+    N, n_in, n_out = c[3], c[4], c[5]
+    h, size = memory(c[1], N * n_in, like), n_in * n_out
+    P = memory(c[2], tiles.panels(N, n_out, like), like)
+    w, s, u, v = (memory(c[7], size, like), memory(c[8], size, like), memory(c[9], size, like),
+                  memory(c[10], size, like))
+    scale = like.dtype.type(1 / N)
+    top = cut(n_in, share + 1, shares)
+    for first in range(cut(n_in, share, shares), top, BLOCK):
+        rows = min(BLOCK, top - first)
+        tiles.product(rows, n_out, N, h, first, 1, n_in, P, 0, G, 0, n_out, False, t)
+        g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
+        for i in range(len(g)):
+            g[i] *= scale
+        descend(c[6], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
+
+
+@njit(**SERIAL)
+def bias(c, x, share, shares, G, like):
+    """BIAS: delta; N, n; kind, w, three states.  Rows of b are columns of delta."""
+    N, n = c[2], c[3]
+    delta = memory(c[1], N * n, like)
+    a, z = cut(n, share, shares), cut(n, share + 1, shares)
+    w, s, u, v = (memory(c[5], n, like), memory(c[6], n, like), memory(c[7], n, like),
+                  memory(c[8], n, like))
+    g = G[:z - a]
+    g[:] = 0
+    for row in range(N):
+        one = delta[row * n + a:row * n + z]
+        for j in range(len(g)):
+            g[j] += one[j]
+    for j in range(len(g)):
+        g[j] /= N
+    descend(c[4], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
+
+
+@njit(**SERIAL)
+def update(c, x, share, shares, like):
+    """UPDATE: rows, numbers in a row; kind, w, g, three states."""
+    n, size = c[2], c[1] * c[2]
+    a, z = cut(c[1], share, shares) * n, cut(c[1], share + 1, shares) * n
+    w, g, s, u, v = (memory(c[4], size, like), memory(c[5], size, like), memory(c[6], size, like),
+                     memory(c[7], size, like), memory(c[8], size, like))
+    descend(c[3], x, w[a:z], g[a:z], s[a:z], u[a:z], v[a:z])
+
+
+@njit(**FUSED)
+def numbers(what, x, y, z, s, out):
+    """EACH, of a part."""
+    one, nothing = out.dtype.type(1), out.dtype.type(0)
+    if what == ADD:
+        for i in range(len(out)):
+            out[i] = x[i] + y[i]
+    elif what == SUBTRACT:
+        for i in range(len(out)):
+            out[i] = x[i] - y[i]
+    elif what == SCALE:
+        for i in range(len(out)):
+            out[i] = s * x[i]
+    elif what == DIFFERENCE:
+        for i in range(len(out)):
+            out[i] = x[i] + (y[i] - z[i])
+    elif what == TANH_SLOPE:
+        for i in range(len(out)):
+            out[i] = x[i] * (one - y[i] * y[i])
+    elif what == RELU_SLOPE:
+        for i in range(len(out)):
+            out[i] = x[i] * (one if y[i] > 0 else nothing)          # NaN 0 is NaN
+    elif what == COPY:
+        for i in range(len(out)):
+            out[i] = x[i]
+    else:
+        for i in range(len(out)):
+            sign = one if y[i] > 0 else -one if y[i] < 0 else nothing * y[i]
+            out[i] = x[i] * sign
+
+
+@njit(**SERIAL)
+def each(c, x, share, shares, like):
+    """EACH: what, rows, numbers in a row; three arguments and the result."""
+    n, size = c[3], c[2] * c[3]
+    a, z = cut(c[2], share, shares) * n, cut(c[2], share + 1, shares) * n
+    numbers(c[1], memory(c[4], size, like)[a:z], memory(c[5], size, like)[a:z],
+            memory(c[6], size, like)[a:z], like.dtype.type(x[0]), memory(c[7], size, like)[a:z])
+
+
+@njit(**FUSED)
+def noise(c, x, share, shares, like):
+    """NOISE: what, rows, numbers in a row; h, out; the counter's and the key's five words."""
+    n, size = c[3], c[2] * c[3]
+    a, z = cut(c[2], share, shares) * n, cut(c[2], share + 1, shares) * n
+    h, out = memory(c[4], size, like), memory(c[5], size, like)
+    name = (np.uint64(c[6]), np.uint64(c[7]), np.uint64(c[8]), np.uint64(c[9]), np.uint64(c[10]))
+    draw(c[1], a, name, h[a:z], x[0], out[a:z])
+
+
+@njit(**FUSED)
+def losses(c, share, shares, like):
+    """XENT: a, y, loss, delta; N, K, and 1 + a label there is not.  SOFTMAX: a, 0, 0, p; N, K."""
+    N, K = c[5], c[6]
+    a, out = memory(c[1], N * K, like), memory(c[4], N * K, like)
+    for n in range(cut(N, share, shares), cut(N, share + 1, shares)):
+        row, p = a[n * K:n * K + K], out[n * K:n * K + K]
+        top, total = exponentials(row, p)
+        scale = like.dtype.type(1 / total)
+        for k in range(K):
+            p[k] *= scale
+        if c[0] == XENT:
+            label = memory(c[2], N, c)[n]
+            if not 0 <= label < K:
+                c[7] = 1
+                continue
+            memory(c[3], N, like)[n] = np.log(total) - (row[label] - top)
+            p[label] -= 1
+
+
+@njit(**SERIAL)
+def join(c, share, shares, like):
+    """JOIN: two arrays and the result; N, numbers in a row of each."""
+    N, n, m = c[4], c[5], c[6]
+    x, y, out = memory(c[1], N * n, like), memory(c[2], N * m, like), memory(c[3], N * (n + m), like)
+    for row in range(cut(N, share, shares), cut(N, share + 1, shares)):
+        out[row * (n + m):row * (n + m) + n] = x[row * n:row * n + n]
+        out[row * (n + m) + n:(row + 1) * (n + m)] = y[row * m:row * m + m]
+
+
+@njit(**SERIAL)
+def do(c, x, share, shares, t, G, like):
+    """One share of one instruction."""
+    if c[0] == PACK:
+        panels(c, share, shares, like)
+    elif c[0] == PRODUCT:
+        product(c, share, shares, t, like)
+    elif c[0] == GRADIENT:
+        gradient(c, x, share, shares, t, G, like)
+    elif c[0] == BIAS:
+        bias(c, x, share, shares, G, like)
+    elif c[0] == UPDATE:
+        update(c, x, share, shares, like)
+    elif c[0] == EACH:
+        each(c, x, share, shares, like)
+    elif c[0] == NOISE:
+        noise(c, x, share, shares, like)
+    elif c[0] == JOIN:
+        join(c, share, shares, like)
+    else:
+        losses(c, share, shares, like)
+
+
+@njit(**SERIAL)
+def stage(first, last, code, floats, share, shares, scratch):
+    """One share of the instructions between two places where all wait."""
+    room = ROOM * width(scratch)
+    t, G = scratch[:room], scratch[room:]
+    for i in range(first, last):
+        do(code[i], floats[i], share, shares, t, G, scratch)
+
+
+@njit(**PARALLEL)
+def run(waits, code, floats, scratch):
+    """All instructions; wait before each that `waits` names, and at the end.
+
+    Parameters
+    ----------
+    waits : int64 array; 0, ..., the number of instructions
+    code : int64 array (instructions, INTS)
+    floats : float64 array (instructions, FLOATS)
+    scratch : array (threads, numbers), of the type that everything has
+    """
+    shares = len(scratch)
+    for w in range(len(waits) - 1):
+        for share in prange(shares):
+            stage(waits[w], waits[w + 1], code, floats, share, shares, scratch[share])
+
+
+@njit(**SERIAL)
+def run_alone(waits, code, floats, scratch):
+    """The same in one thread."""
+    stage(0, len(code), code, floats, 0, 1, scratch[0])

@@ -1,0 +1,211 @@
+"""A backend that remembers a step, and plays it back as one compiled program.
+
+    ops = Recorder()                has the names of this backend, and is handed on like it
+    ops.take(rule.step, x, y)       rule.step(x, y): recorded the first time, played back after that
+
+A recorded step runs as it always does, operation by operation, and every one is written down: its
+name, its arguments, its result.  To play it back, the rule's own Python runs again, but nothing is
+computed: each operation is compared with what is written down, gets the numbers that changed
+(learning rates, the keys of the noise), and hands out the array it handed out before.  At the end
+`program` computes everything in one call.  So the rule stays what one reads, there is no second
+version of it, and a step costs Python about a microsecond an operation.
+
+Where a rule does something else than was written down (another optimiser state, an array that is
+new each time), what was promised so far is computed at once, operation by operation, and the step
+goes on in the ordinary way; after PATIENCE such steps a rule is not recorded again.  Wide layers
+are not recorded either: their products keep all cores busy for long, and BLAS cuts those better.
+"""
+import inspect
+
+import numpy as np
+
+from minicredit.kernels import cpu
+from minicredit.kernels.cpu.schedule import compiled
+
+NAMES = [name for name, f in vars(cpu).items() if inspect.isfunction(f) and name != "take"]
+ARITHMETIC = {np.add: "add", np.subtract: "subtract", np.multiply: "multiply"}
+PATIENCE = 2
+WIDEST = 600                    # units of a layer; measured between 240 and 1024
+
+
+class Entry:
+    """One operation: its name, its arguments, and what it gave."""
+
+    def __init__(self, name, args, result):
+        self.name, self.args, self.result = name, list(args), result
+        self.arrays = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
+        self.ids = [id(args[i]) for i in self.arrays]
+        self.rest = [i for i in range(len(args)) if i not in self.arrays]
+        self.changed = None             # where the program wants to be told of other numbers
+
+    def outputs(self):
+        """The arrays that it made."""
+        return self.result if isinstance(self.result, tuple) else (self.result,)
+
+
+class Recorded(np.ndarray):
+    """An array of a step that is recorded: sums and products of it are operations, too."""
+
+    recorder = None
+
+    def __array_finalize__(self, parent):
+        self.recorder = getattr(parent, "recorder", None)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        recorder, name = self.recorder, ARITHMETIC.get(ufunc)
+        if recorder is not None and recorder.busy and name and method == "__call__" and not kwargs:
+            return recorder.did(name, inputs)
+        plain = [bare(x) for x in inputs]
+        if "out" in kwargs:
+            kwargs["out"] = tuple(bare(x) for x in kwargs["out"])
+        if recorder is not None and recorder.busy:
+            recorder.leave("arithmetic that is not recorded")
+        return getattr(ufunc, method)(*plain, **kwargs)
+
+
+def bare(x):
+    """The same memory, as an ordinary array."""
+    return x.view(np.ndarray) if isinstance(x, Recorded) else x
+
+
+def plainly(name, args):
+    """An operation, carried out."""
+    args = [bare(a) for a in args]
+    if name in ("add", "subtract", "multiply"):
+        return getattr(np, name)(*args)
+    return getattr(cpu, name)(*args)
+
+
+class Recorder:
+    """See this module."""
+
+    def __init__(self):
+        self.tapes, self.failures = {}, {}
+        self.busy, self.playing, self.tape, self.at = False, False, None, 0
+        for name in NAMES:
+            setattr(self, name, self.operation(name))
+
+    def operation(self, name):
+        """The operation `name`, watched."""
+        plain = getattr(cpu, name)
+
+        def watched(*args):
+            return self.did(name, args) if self.busy else plain(*map(bare, args))
+
+        return watched
+
+    def take(self, learn, x, y):
+        """learn(x, y): recorded, played back, or as it is."""
+        key = learn.__func__, id(learn.__self__), x.shape, y.shape, x.dtype, y.dtype
+        if self.failures.get(key, 0) > PATIENCE:
+            return learn(x, y)
+        tape = self.tapes.get(key)
+        if tape is None:
+            return self.record(key, learn, x, y)
+        return self.play(key, tape, learn, x, y)
+
+    def record(self, key, learn, x, y):
+        """learn(x, y), written down."""
+        self.tape = tape = Tape(self, x, y)
+        self.busy, self.playing = True, False
+        try:
+            result = learn(tape.x, tape.y)
+        finally:
+            left, self.busy = not self.busy, False
+        program = None if left else compiled(tape, WIDEST)
+        if program is None:
+            self.failures[key] = self.failures.get(key, 0) + (1 if left else PATIENCE + 1)
+        else:
+            tape.program, self.tapes[key] = program, tape
+        return finished(result)
+
+    def play(self, key, tape, learn, x, y):
+        """learn(x, y), from what is written down."""
+        self.tape, self.at = tape, 0
+        self.busy = self.playing = True
+        tape.source = x, y
+        try:
+            result = learn(tape.x, tape.y)
+            if self.busy and self.at < len(tape.entries):
+                self.leave("it ended early")
+        except BaseException:
+            if self.busy:
+                self.leave("it was stopped")
+            raise
+        finally:
+            stayed, self.busy = self.busy, False
+        if stayed:
+            tape.program.run(*tape.source)
+        else:
+            del self.tapes[key]
+            self.failures[key] = self.failures.get(key, 0) + 1
+        return finished(result)
+
+    def did(self, name, args):
+        """One operation of a step: written down, or compared with what is."""
+        tape = self.tape
+        if self.playing:
+            entry = tape.entries[self.at] if self.at < len(tape.entries) else None
+            if entry and entry.name == name and [id(args[i]) for i in entry.arrays] == entry.ids:
+                for i in entry.rest:
+                    if args[i] != entry.args[i]:
+                        if entry.changed is None:
+                            entry = None
+                            break
+                        entry.args[i] = args[i]
+                        entry.changed(entry)
+            else:
+                entry = None
+            if entry:
+                self.at += 1
+                return entry.result
+            self.leave(f"{name} came where something else was recorded")
+            return plainly(name, args)
+        result = plainly(name, args)
+        if isinstance(result, tuple):
+            result = tuple(self.watch(r) for r in result)
+        elif result is not None:
+            result = self.watch(result)
+        tape.entries.append(Entry(name, args, result))
+        return result
+
+    def watch(self, array):
+        """The same memory, as an array whose arithmetic is recorded."""
+        array = array.view(Recorded)
+        array.recorder = self
+        return array
+
+    def leave(self, why):
+        """The rest of this step as it is; what was promised is computed first."""
+        self.busy = False
+        self.why = why
+        if self.playing:
+            self.tape.source_into()
+            for entry in self.tape.entries[:self.at]:
+                results = plainly(entry.name, entry.args)
+                for old, new in zip(entry.outputs(), results if isinstance(results, tuple)
+                                    else (results,)):
+                    if old is not None:
+                        bare(old)[...] = new
+
+
+def finished(result):
+    """What a step returns: a copy, because the next one will write there."""
+    return None if result is None else np.array(bare(result))
+
+
+class Tape:
+    """Everything that a step did, on a batch whose place in memory stays.
+
+    x, y : the batch, where the program reads it
+    source : the batch that was handed in
+    """
+
+    def __init__(self, recorder, x, y):
+        self.entries, self.source = [], (x, y)
+        self.x, self.y = recorder.watch(np.array(x)), np.array(y)
+        self.program = None
+
+    def source_into(self):
+        """The batch to where the operations find it."""
+        bare(self.x)[...], self.y[...] = self.source

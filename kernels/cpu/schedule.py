@@ -1,0 +1,354 @@
+"""From what a step did to the program that does it: instructions, and where all have to wait.
+
+    fuse    a gradient that only the optimiser reads is made block by block and never kept
+    pack    W goes into panels once for all the products with it, until it changes
+    wait    between two instructions that touch an array, at least one of them to write, unless
+            both go through it row by row, each thread its own rows
+"""
+import numpy as np
+from numba import get_num_threads
+
+from minicredit.kernels.cpu import program as do, tiles
+from minicredit.kernels.cpu.randomness import NOISY, NORMAL
+
+ROWS, ALL = "rows", "all"               # what one thread touches of an array
+F = {"linear": do.LINEAR, "tanh": do.TANH, "relu": do.RELU}
+SLOPES = {"tanh": do.TANH_SLOPE, "relu": do.RELU_SLOPE}
+KINDS = {"sgd": do.SGD, "momentum": do.MOMENTUM, "manhattan": do.MANHATTAN, "rmsprop": do.RMSPROP,
+         "rmsprop_centred": do.CENTRED, "adam": do.ADAM, "leak": do.LEAK}
+STATES = {"momentum": 1, "rmsprop": 1, "rmsprop_centred": 3, "adam": 2}
+
+
+class Impossible(Exception):
+    """There is no instruction for what a step did."""
+
+
+class Instruction:
+    """One row of the table.
+
+    reads, writes : lists of (array, ROWS or ALL)
+    """
+
+    def __init__(self, op, ints, floats=(), reads=(), writes=()):
+        self.op, self.ints, self.floats = op, ints, list(floats)
+        self.accesses = [(id(a), how, False) for a, how in reads]
+        self.accesses += [(id(a), how, True) for a, how in writes]
+        self.writes = [a for a, _ in writes]
+
+    def touch(self, touched):
+        """Add what this reads and writes to a dict of such, by array; in place."""
+        for key, how, write in self.accesses:
+            touched.setdefault(key, []).append((how, write))
+
+    def clashes(self, touched, sharing):
+        """Whether this touches what has been touched, one of the two to write.
+
+        sharing: threads that go through an array row by row do not meet there.
+        """
+        return any((write or wrote) and not (sharing and how == was == ROWS)
+                   for key, how, write in self.accesses for was, wrote in touched.get(key, ()))
+
+
+def address(array):
+    """Of its memory, which has to be in C order.
+
+    Raises
+    ------
+    Impossible
+    """
+    if not array.flags.carray:
+        raise Impossible("an array that is not in C order")
+    return array.ctypes.data
+
+
+def row_shape(array):
+    """Rows, and numbers in a row."""
+    return len(array), array.size // max(len(array), 1)
+
+
+def numbers_of(name, args):
+    """What the optimiser's kernel takes as x: its rates."""
+    if name == "adam":
+        t, eta, beta1, beta2, eps = args[4:]
+        return [eta / (1 - beta1**t), beta1, beta2, 1 / (1 - beta2**t), eps]
+    return [float(a) for a in args if not isinstance(a, np.ndarray)]
+
+
+class Compiler:
+    """Turns the entries of a tape into instructions."""
+
+    def __init__(self, tape):
+        self.tape, self.code, self.kept, self.packed = tape, [], [], {}
+        self.gradients = {}                     # id of dW or db: the entry that makes it
+        self.readers = {}                       # id of an array: how many entries read it
+        for entry in tape.entries:
+            for i in entry.ids:
+                self.readers[i] = self.readers.get(i, 0) + 1
+
+    def instructions(self):
+        """All of them, in the order of the tape."""
+        tape = self.tape
+        self.source = self.each(do.COPY, tape.x, out=tape.x)
+        for entry in tape.entries:
+            getattr(self, entry.name, self.no)(entry)
+        return self.code
+
+    def no(self, entry):
+        """There is no instruction for this."""
+        raise Impossible(entry.name)
+
+    def add_(self, *args, **kwargs):
+        """One more instruction."""
+        instruction = Instruction(*args, **kwargs)
+        self.code.append(instruction)
+        for array in instruction.writes:
+            self.packed.pop(id(array), None)
+        return instruction
+
+    def panels(self, W, transposed=False):
+        """Panels of W or its transpose; made once until W changes."""
+        made = self.packed.setdefault(id(W), {})
+        if transposed not in made:
+            k, n = W.shape[::-1] if transposed else W.shape
+            P = np.empty(tiles.panels(k, n, W.reshape(-1)), W.dtype)
+            self.kept.append(P)
+            self.code.append(Instruction(
+                do.PACK, [address(W), *W.shape, int(transposed), address(P)],
+                reads=[(W, ALL)], writes=[(P, ALL)]))
+            made[transposed] = P
+        return made[transposed]
+
+    def product(self, A, P, out, k, b=None, f=do.LINEAR):
+        """out = f(A B + b)."""
+        N, n = out.shape
+        ints = [address(A), address(P), 0 if b is None else address(b), address(out), N, k, n, f]
+        biases = [] if b is None else [(b, ALL)]
+        self.add_(do.PRODUCT, ints, reads=[(A, ROWS), (P, ALL), *biases], writes=[(out, ROWS)])
+
+    def each(self, what, *args, out, s=0.0):
+        """One operation, number by number."""
+        if any(a.shape != out.shape for a in args):
+            raise Impossible("shapes that differ")
+        N, n = row_shape(out)
+        places = [address(a) for a in (*args, *3 * [args[0]])[:3]]
+        return self.add_(do.EACH, [what, N, n, *places, address(out)], [s],
+                         reads=[(a, ROWS) for a in args], writes=[(out, ROWS)])
+
+    # The operations, by name ----------------------------------------------------------------------
+
+    def dense(self, entry):
+        h, W, b, f = entry.args
+        if f not in F:
+            raise Impossible(f)
+        self.product(h, self.panels(W), entry.result, len(W), b, F[f])
+
+    def pull_back(self, entry):
+        delta, W = entry.args
+        self.product(delta, self.panels(W, True), entry.result, W.shape[1])
+
+    def dense_grad(self, entry):
+        for i, g in enumerate(entry.result):
+            self.gradients[id(g)] = entry, i
+            if self.readers.get(id(g), 0) > 1:
+                raise Impossible("a gradient that is read twice")
+
+    def optimiser(self, entry):
+        """A step of an array: with its gradient, if that is not there yet."""
+        w, name = entry.args[0], entry.name
+        g = None if name == "leak" else entry.args[1]
+        states = [a for a in entry.args[1 if g is None else 2:] if isinstance(a, np.ndarray)]
+        places = [address(a) for a in (w, *states, w, w, w)[:4]]
+        known = self.gradients.pop(id(g), None)
+        floats = numbers_of(name, entry.args)
+        changes = [(a, ROWS) for a in (w, *states)]
+        if known is None:
+            g = w if g is None else g
+            done = self.add_(do.UPDATE, [*row_shape(w), KINDS[name], places[0], address(g),
+                                         *places[1:]], floats, [(g, ROWS)], changes)
+        else:
+            (h, delta), N = known[0].args, len(known[0].args[0])
+            if known[1] == 0:
+                P = self.panels(delta)
+                done = self.add_(do.GRADIENT, [address(h), address(P), N, *w.shape, KINDS[name],
+                                               *places], floats, [(h, ALL), (P, ALL)], changes)
+            else:
+                done = self.add_(do.BIAS, [address(delta), N, len(w), KINDS[name], *places], floats,
+                                 [(delta, ALL)], changes)
+        entry.changed = Changed(done, lambda entry: numbers_of(entry.name, entry.args))
+
+    sgd = momentum = manhattan = rmsprop = rmsprop_centred = adam = leak = optimiser
+
+    def add(self, entry):
+        self.each(do.ADD, *entry.args, out=entry.result)
+
+    def subtract(self, entry):
+        self.each(do.SUBTRACT, *entry.args, out=entry.result)
+
+    def multiply(self, entry):
+        x, y = entry.args
+        x, s = (y, x) if np.isscalar(x) else (x, y)
+        if not np.isscalar(s):
+            raise Impossible("a product of arrays")
+        done = self.each(do.SCALE, x, out=entry.result, s=float(s))
+        entry.changed = Changed(done, lambda e: [float(next(a for a in e.args if np.isscalar(a)))])
+
+    def difference(self, entry):
+        self.each(do.DIFFERENCE, *entry.args, out=entry.result)
+
+    def with_signs(self, entry):
+        self.each(do.SIGNS, *entry.args, out=entry.result)
+
+    def times_slope(self, entry):
+        e, h, f = entry.args
+        if f == "linear":
+            self.each(do.COPY, e, out=entry.result)
+        elif f in SLOPES:
+            self.each(SLOPES[f], e, h, out=entry.result)
+        else:
+            raise Impossible(f)
+
+    def softmax_xent(self, entry):
+        (a, y), (loss, delta) = entry.args, entry.result
+        ints = [address(a), address(y), address(loss), address(delta), *a.shape]
+        self.labels = self.add_(do.XENT, ints, reads=[(a, ROWS), (y, ROWS)],
+                                writes=[(loss, ROWS), (delta, ROWS)])
+
+    def softmax(self, entry):
+        a, = entry.args
+        self.add_(do.SOFTMAX, [address(a), 0, 0, address(entry.result), *a.shape],
+                  reads=[(a, ROWS)], writes=[(entry.result, ROWS)])
+
+    def join(self, entry):
+        x, y = entry.args
+        out = entry.result
+        self.add_(do.JOIN, [address(x), address(y), address(out), len(out), x.shape[1], y.shape[1]],
+                  reads=[(x, ROWS), (y, ROWS)], writes=[(out, ROWS)])
+
+    def normal(self, entry):
+        self.noise(entry, NORMAL, entry.result, entry.args[1], 1.0)
+
+    def noisy(self, entry):
+        h, sigma, key = entry.args
+        self.noise(entry, NOISY, h, key, sigma)
+
+    def noise(self, entry, what, h, key, sigma):
+        """Numbers of a key."""
+        out = entry.result
+        ints = [what, *row_shape(out), address(h), address(out), *words(key)]
+        reads = [] if h is out else [(h, ROWS)]
+        done = self.add_(do.NOISE, ints, [sigma], reads=reads, writes=[(out, ROWS)])
+        entry.changed = Renamed(done)
+
+
+def words(key):
+    """The counter's upper three words and the key's two."""
+    seed, stream, layer, step = key
+    return (stream << 16 | layer, step & 0xFFFFFFFF, step >> 32, seed & 0xFFFFFFFF, seed >> 32)
+
+
+class Changed:
+    """Puts an operation's new floats into the table."""
+
+    def __init__(self, instruction, floats):
+        self.instruction, self.floats = instruction, floats
+
+    def __call__(self, entry):
+        floats = self.floats(entry)
+        self.row[:len(floats)] = floats
+
+    def place(self, code, floats, row):
+        """Once the table is there."""
+        self.row = floats[row]
+
+
+class Renamed(Changed):
+    """Puts the words of a new key into the table."""
+
+    def __init__(self, instruction):
+        self.instruction = instruction
+
+    def __call__(self, entry):
+        self.row[:] = words(entry.args[-2] if entry.name == "normal" else entry.args[-1])
+
+    def place(self, code, floats, row):
+        """Once the table is there."""
+        self.row = code[row, 6:11]
+
+
+def stages(instructions):
+    """The instructions in an order in which all wait as seldom as this finds; and where they do.
+
+    A stage takes whatever need not wait for anything in it, and need not follow anything that has
+    to.
+
+    Returns
+    -------
+    ordered : list of Instruction
+    waits : int64 array, the first of each stage, and their number
+    """
+    ordered, waits, left = [], [0], list(instructions)
+    while left:
+        touched, passed, later = {}, {}, []
+        for one in left:
+            if one.clashes(touched, sharing=True) or one.clashes(passed, sharing=False):
+                later.append(one)
+                one.touch(passed)
+            else:
+                ordered.append(one)
+                one.touch(touched)
+        left = later
+        waits.append(len(ordered))
+    return ordered, np.array(waits)
+
+
+class Program:
+    """Tables, ready to run."""
+
+    def __init__(self, compiler, tape):
+        instructions, self.waits = stages(compiler.instructions())
+        self.kept = compiler.kept
+        self.code = np.zeros((len(instructions), do.INTS), np.int64)
+        self.floats = np.zeros((len(instructions), do.FLOATS))
+        for row, one in enumerate(instructions):
+            self.code[row, :1 + len(one.ints)] = one.op, *one.ints
+            self.floats[row, :len(one.floats)] = one.floats
+        for entry in tape.entries:
+            if entry.changed is not None:
+                entry.changed.place(self.code, self.floats,
+                                    instructions.index(entry.changed.instruction))
+        self.source = self.code[instructions.index(compiler.source)]
+        self.labels = self.code[instructions.index(compiler.labels)] \
+            if hasattr(compiler, "labels") else np.zeros(8, int)
+        self.y, self.dtype = tape.y, tape.x.dtype
+        widest = max([one.ints[4] for one in instructions if one.op == do.GRADIENT] + [1])
+        self.room = do.ROOM * do.width(np.empty(0, self.dtype)) + do.BLOCK * widest + 64
+        self.scratch = {}
+
+    def run(self, x, y):
+        """The step, on another batch."""
+        threads = get_num_threads()
+        if threads not in self.scratch:
+            self.scratch[threads] = np.empty((threads, self.room), self.dtype)
+        x = np.ascontiguousarray(x)
+        self.source[4:7] = x.ctypes.data
+        self.y[...] = y
+        (do.run if threads > 1 else do.run_alone)(self.waits, self.code, self.floats,
+                                                  self.scratch[threads])
+        if self.labels[7]:
+            self.labels[7] = 0
+            raise IndexError("softmax_xent: a label that there is not")
+
+
+def compiled(tape, widest):
+    """The program of a tape; None if there is no instruction for what it does, or it is too wide.
+    """
+    arrays = [a for entry in tape.entries for a in (*entry.args, *entry.outputs())
+              if isinstance(a, np.ndarray) and a.ndim == 2]
+    if not arrays or len({a.dtype for a in arrays}) > 1:
+        return None
+    if max(a.shape[1] for a in arrays if a is not tape.x) > widest:
+        return None
+    try:
+        return Program(Compiler(tape), tape)
+    except Impossible:
+        return None
