@@ -1,0 +1,193 @@
+"""A recorded step is the step: the same numbers, whoever computes them, whatever happens."""
+import numpy as np
+import pytest
+from conftest import build, same
+from numba import get_num_threads, set_num_threads
+
+from minicredit import data
+from minicredit.compare import build as built
+from minicredit.kernels import load, recording
+from minicredit.measure import evaluate
+from minicredit.rules import RULES
+from minicredit.settings import hyperparameters
+
+DIGITS = "64-24-20-10"
+PLAYED = sorted(set(RULES) - {"brsf", "kickback", "weight-mirror"})     # those are not recorded
+TIMES, FLOOR = 12, 1e-5         # of float32's own rounding, as in benchmarks.check
+
+
+def rule_of(name, backend, dtype="float32", net=DIGITS, **given):
+    """A rule on the digits' network; `backend` is a name."""
+    config = {"net": net, "activation": "tanh", "init": "glorot", "backend": backend,
+              "dtype": dtype, "rules": {name: hyperparameters(name, given)}}
+    return built(name, config, 10, seed=0)
+
+
+def batches(n, batch=50, seed=0):
+    """n batches of the digits."""
+    digits, random = data.load("digits").train, np.random.default_rng(seed)
+    for _ in range(n):
+        rows = random.permutation(digits.n)[:batch]
+        yield digits.x[rows], digits.y[rows]
+
+
+def course(rule, steps, batch=50):
+    """Each step's mean losses, with a learning rate that falls."""
+    losses = []
+    for t, (x, y) in enumerate(batches(steps, batch)):
+        for optimizer in rule.optimizers:
+            optimizer.scale = 1 - t / steps
+        for learn in rule.passes:
+            loss = rule.net.ops.take(learn, x.astype(rule.net.dtype), y)
+        losses.append(float(loss.mean()))
+    return np.array(losses)
+
+
+def arrays(rule):
+    """Every array of a rule and its network, as NumPy has it."""
+    found = {**rule.net.parameters(), **rule.arrays}
+    return {key: np.array(a) for key, a in found.items()}
+
+
+def test_a_run_of_every_rule_is_numpys_at_every_one_of_100_steps(name):
+    truth, narrow, ours = (rule_of(name, *how) for how in
+                           (("numpy", "float64"), ("numpy",), ("numba",)))
+    want, rounded, got = (course(rule, 100) for rule in (truth, narrow, ours))
+    allowed = TIMES * np.maximum.accumulate(np.abs(rounded - want)) + FLOOR
+    assert (np.abs(got - want) <= allowed).all(), np.abs(got - want).max()
+    assert bool(ours.net.ops.tapes) == (name in PLAYED)
+    test = data.load("digits").test
+    errors = [evaluate(rule.net, test.x.astype(rule.net.dtype), test.y).error
+              for rule in (truth, ours)]
+    assert abs(errors[0] - errors[1]) <= 100 / test.n + 1e-9            # one image
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "manhattan", "rmsprop",
+                                       "rmsprop-centred", "adam"])
+def test_every_optimiser_of_a_recorded_step_is_the_operation_of_its_name(optimizer):
+    rules = [rule_of("dtp", backend, optimizer=optimizer, optimizer_inverse=optimizer,
+                     schedule="parallel") for backend in ("numpy", "numba")]
+    start = arrays(rules[0])
+    for x, y in batches(3):
+        for rule in rules:
+            rule.net.ops.take(rule.step, x, y)
+    assert rules[1].net.ops.tapes
+    want, got = map(arrays, rules)
+    for key, array in want.items():
+        changed = np.linalg.norm(array - start[key])
+        assert changed > 0 and np.linalg.norm(got[key] - array) < 1e-3 * changed, key
+
+
+@pytest.mark.parametrize("rule_name", ["bp", "dtp", "ao-sdtp"])
+def test_one_thread_and_all_give_the_same_bits(rule_name):
+    threads, found = get_num_threads(), []
+    for n in (1, threads):
+        set_num_threads(n)
+        try:
+            rule = rule_of(rule_name, "numba")
+            course(rule, 6, batch=37)
+            assert rule.net.ops.tapes
+            found.append(arrays(rule))
+        finally:
+            set_num_threads(threads)
+    assert threads > 1 or pytest.skip("there is one processor")
+    assert all(same(found[0][key], found[1][key]) for key in found[0])
+
+
+def test_a_shorter_last_batch_has_a_recording_of_its_own():
+    rules = [rule_of("bp", backend, optimizer="sgd") for backend in ("numpy", "numba")]
+    for rule in rules:
+        for batch in (50, 7, 50, 7, 50, 1, 1):
+            (x, y), = batches(1, batch)
+            rule.net.ops.take(rule.step, x, y)
+    want, got = map(arrays, rules)
+    assert len(rules[1].net.ops.tapes) == 3
+    assert all(np.allclose(got[key], want[key], rtol=1e-4, atol=1e-6) for key in want)
+
+
+class Moody:
+    """A rule that does something else in the steps that `moods` tells."""
+
+    def __init__(self, ops, moods):
+        self.ops, self.moods, self.t = ops, moods, 0
+        self.w = ops.asarray(np.ones((4, 4), np.float32))
+        self.b = ops.asarray(np.zeros(4, np.float32))
+
+    def step(self, x, y):
+        ops, mood, self.t = self.ops, self.moods[self.t], self.t + 1
+        h = ops.dense(x, self.w, self.b, "tanh")
+        ops.sgd(self.b, h[0] * 1 if mood == "slice" else self.b, 0.1 * self.t)
+        if mood == "stop":
+            raise KeyboardInterrupt
+        if mood == "twice":
+            h = ops.dense(h, self.w, self.b, "tanh")
+        loss, delta = ops.softmax_xent(h, y)
+        if mood == "early":
+            return loss
+        dW, db = ops.dense_grad(x, delta)
+        ops.sgd(self.w, dW, 0.5)
+        ops.sgd(self.b, db, 0.5)
+        return loss
+
+
+@pytest.mark.parametrize("mood", ["twice", "stop", "slice", "early"])
+def test_a_step_that_does_something_else_than_was_recorded_is_still_that_step(mood):
+    moods, results = ["", "", mood, "", mood, "", "", mood, mood, mood, "", ""], []
+    x, y = np.random.default_rng(0).random((6, 4), np.float32), np.arange(6) % 4
+    for ops in (load("numpy"), recording(load("numba"))):
+        rule, losses = Moody(ops, moods), []
+        for _ in moods:
+            try:
+                losses.append(ops.take(rule.step, x, y))
+            except KeyboardInterrupt:
+                losses.append(None)
+        results.append((losses, rule.w, rule.b))
+    (want, w, b), (got, w2, b2) = results
+    assert all(np.allclose(u, v, atol=1e-6) for u, v in zip(got, want) if v is not None)
+    assert np.allclose(w2, w, atol=1e-6) and np.allclose(b2, b, atol=1e-6)
+
+
+def test_what_a_step_returned_is_not_written_over_by_the_next():
+    rule = rule_of("bp", "numba")
+    found = [(loss, loss.copy()) for loss in (rule.net.ops.take(rule.step, x, y)
+                                              for x, y in batches(4))]
+    assert all(same(loss, kept) for loss, kept in found)
+    assert not same(found[2][0], found[3][0])
+
+
+def test_a_label_that_there_is_not_is_refused():
+    rule = rule_of("bp", "numba")
+    for x, y in batches(3):
+        rule.net.ops.take(rule.step, x, y)
+    for label in (10, -11):
+        with pytest.raises(IndexError):
+            rule.net.ops.take(rule.step, x, np.full_like(y, label))
+    assert np.isfinite(rule.net.ops.take(rule.step, x, y)).all()
+
+
+def test_nothing_hides_a_number_that_is_none():
+    rule = rule_of("dtp", "numba", schedule="parallel")
+    for x, y in batches(3):
+        rule.net.ops.take(rule.step, x, y)
+    rule.net.W[1][0, 0] = np.nan
+    assert np.isnan(rule.net.ops.take(rule.step, x, y)).any()
+    assert np.isnan(rule.net.W[1]).any() and np.isnan(rule.net.W[2]).any()
+
+
+def test_wide_layers_are_left_to_the_operations():
+    rule = rule_of("bp", "numba", net="64-700-10")
+    for x, y in batches(3):
+        rule.net.ops.take(rule.step, x, y)
+    assert not rule.net.ops.tapes
+
+
+def test_a_recorder_is_no_more_than_the_backend_outside_a_step():
+    ops, x = recording(load("numba")), np.ones((3, 2), np.float32)
+    assert type(ops.times_slope(x, x, "relu")) is np.ndarray
+    rule = build("bp")
+    assert load("numpy").take(rule.step, *_batch(rule)).shape == (7,)
+
+
+def _batch(rule):
+    from conftest import batch
+    return batch(rule.net)
