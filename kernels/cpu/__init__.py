@@ -8,6 +8,9 @@ from minicredit.kernels.cpu.coherent import (influence, signed_dense, signed_gra
                                              signed_pull_back, signed_slope)
 from minicredit.kernels.cpu.dense import (dense, dense_grad, difference, pull_back,  # noqa: F401
                                           times_slope, with_signs)
+from minicredit.kernels.cpu.local import (local_dense, local_grad, local_pull_back,  # noqa: F401
+                                          local_transposed, local_transposed_grad,
+                                          local_transposed_pull_back)
 from minicredit.kernels.cpu.losses import softmax, softmax_xent, squared_error  # noqa: F401
 from minicredit.kernels.cpu.optimisers import (adam, leak, manhattan, momentum,  # noqa: F401
                                                rmsprop, rmsprop_centred, sgd)
