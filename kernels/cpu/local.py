@@ -47,6 +47,16 @@ def readers(y, k, s, top, R1):
     return begin, max(begin, min(R1, (y + top) // s + 1))
 
 
+@njit(**SERIAL)
+def seen(p, where):
+    """The row and column of the image where place p's kernel begins; its taps that fall inside."""
+    R, C, _, k, s, top, left, _, C1 = where
+    row, column = p // C1 * s - top, p % C1 * s - left
+    i0, i1 = taps(row, k, R)
+    j0, j1 = taps(column, k, C)
+    return row, column, i0, i1, j0, j1
+
+
 # Up and down --------------------------------------------------------------------------------------
 
 @njit(**FUSED)
@@ -63,11 +73,10 @@ def follow(a, f):
 @njit(**SERIAL)
 def gather(p, n0, n1, h, W, b, f, where, sizes, out):
     """Place p of all places: what it sees times its weights, for examples n0 to n1."""
-    R, C, ch, k, s, top, left, _, C1 = where
-    N, F, place, seen, own = sizes                  # steps in W: place by place, tap by tap, ..
-    row, column = p // C1 * s - top, p % C1 * s - left
-    (i0, i1), (j0, j1) = taps(row, k, R), taps(column, k, C)
-    product(F, n1 - n0, W, p * place + (i0 * k + j0) * ch * seen, own, seen, k * ch * seen,
+    C, ch, k = where[1], where[2], where[3]
+    N, F, place, tap, own = sizes                   # steps in W: place by place, tap by tap, ..
+    row, column, i0, i1, j0, j1 = seen(p, where)
+    product(F, n1 - n0, W, p * place + (i0 * k + j0) * ch * tap, own, tap, k * ch * tap,
             h, ((row + i0) * C + column + j0) * ch * N + n0, N, C * ch * N,
             (j1 - j0) * ch, i1 - i0, b, p * F % len(b), min(1, len(b) - 1),
             out, p * F * N + n0, N, False)
@@ -80,7 +89,7 @@ def gather(p, n0, n1, h, W, b, f, where, sizes, out):
 def scatter(y, n0, n1, h, W, b, f, where, sizes, out):
     """Row y of the image: what the places that see it say, times their weights."""
     R, C, ch, k, s, top, left, R1, C1 = where
-    N, F, place, seen, own = sizes
+    N, F, place, tap, own = sizes
     for u in range(y * C * ch, (y + 1) * C * ch):
         out[u * N + n0:u * N + n1] = b[u % len(b)]
     r0, r1 = readers(y, k, s, top, R1)
@@ -88,8 +97,8 @@ def scatter(y, n0, n1, h, W, b, f, where, sizes, out):
         column, first = c * s - left, r0 * C1 + c
         j0, j1 = taps(column, k, C)
         product((j1 - j0) * ch, n1 - n0,
-                W, first * place + ((y + top - r0 * s) * k + j0) * ch * seen, seen, own,
-                C1 * place - s * k * ch * seen, h, first * F * N + n0, N, C1 * F * N, F, r1 - r0,
+                W, first * place + ((y + top - r0 * s) * k + j0) * ch * tap, tap, own,
+                C1 * place - s * k * ch * tap, h, first * F * N + n0, N, C1 * F * N, F, r1 - r0,
                 b, 0, 0, out, (y * C + column + j0) * ch * N + n0, N, True)
     if f != LINEAR:
         for u in range(y * C * ch, (y + 1) * C * ch):
@@ -127,12 +136,12 @@ def passed(down, h, W, b, f, where, F, steps):
     Parameters
     ----------
     W, b : array
-        Flat; b may be as long as the answer, or a divisor of it that repeats.
+        Flat; b is as long as the answer, or begins again after its end, or is None.
     steps : tuple of three int
         From the weights of a place to those of the next; of a tap; of a unit of the place.
     """
     R, C, ch, k, s, top, left, R1, C1 = where = tuple(map(int, where))
-    N = len(h)
+    N, b = len(h), np.zeros(1, h.dtype) if b is None else b
     out = empty((N, R * C * ch if down else R1 * C1 * F), h.dtype, True)
     if out.size:
         slices = -(-N // SLICE)
@@ -157,10 +166,9 @@ def columns(B, b0, N, m, n, scratch):
 @njit(**SERIAL)
 def place_grad(p, h, delta, where, N, F, dW, db):
     """dW[p] and db[p] of place p."""
-    R, C, ch, k, s, top, left, _, C1 = where
-    row, column, S, width = p // C1 * s - top, p % C1 * s - left, k * k * ch, 4 * lanes(h)
-    (i0, i1), (j0, j1) = taps(row, k, R), taps(column, k, C)
-    m, scratch, nothing, one = (j1 - j0) * ch, np.zeros(BLOCK * width, h.dtype), *constants(h)
+    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
+    row, column, i0, i1, j0, j1 = seen(p, where)
+    m, scratch, (nothing, one) = (j1 - j0) * ch, np.zeros(BLOCK * width, h.dtype), constants(h)
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -179,9 +187,8 @@ def place_grad(p, h, delta, where, N, F, dW, db):
 @njit(**SERIAL)
 def place_grad_transposed(p, h, delta, where, N, F, dW):
     """dW[p] of a transposed layer's place p."""
-    R, C, ch, k, s, top, left, _, C1 = where
-    row, column, S, width = p // C1 * s - top, p % C1 * s - left, k * k * ch, 4 * lanes(h)
-    (i0, i1), (j0, j1) = taps(row, k, R), taps(column, k, C)
+    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
+    row, column, i0, i1, j0, j1 = seen(p, where)
     m, scratch, nothing = (j1 - j0) * ch, np.zeros(BLOCK * width, h.dtype), constants(h)[0]
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
@@ -250,7 +257,7 @@ def local_pull_back(delta, W, stencil):
     n, P, S = units(stencil)
     F = W.shape[-1]
     agree("local_pull_back", delta=(delta.shape, (len(delta), P * F)), W=(W.shape, (P, S, F)))
-    return passed(True, delta, in_c(W), np.zeros(1, W.dtype), "linear", stencil, F, (S * F, F, 1))
+    return passed(True, delta, in_c(W), None, "linear", stencil, F, (S * F, F, 1))
 
 
 def local_grad(h, delta, stencil):
@@ -283,7 +290,7 @@ def local_transposed_pull_back(delta, W, stencil):
     F = W.shape[1]
     agree("local_transposed_pull_back", delta=(delta.shape, (len(delta), n)),
           W=(W.shape, (P, F, S)))
-    return passed(False, delta, in_c(W), np.zeros(1, W.dtype), "linear", stencil, F, (S * F, 1, S))
+    return passed(False, delta, in_c(W), None, "linear", stencil, F, (S * F, 1, S))
 
 
 def local_transposed_grad(h, delta, stencil):
