@@ -6,8 +6,14 @@ the operations that were measured and left.
 from minicredit.kernels.reference import *  # noqa: F401,F403  (until each has its place)
 from minicredit.kernels.cpu.coherent import (influence, signed_dense, signed_grad,  # noqa: F401
                                              signed_pull_back, signed_slope)
+from minicredit.kernels.cpu.convolution import (conv_dense, conv_grad,  # noqa: F401
+                                                conv_pull_back, conv_transposed,
+                                                conv_transposed_grad, conv_transposed_pull_back)
 from minicredit.kernels.cpu.dense import (dense, dense_grad, difference, pull_back,  # noqa: F401
                                           times_slope, with_signs)
+from minicredit.kernels.cpu.local import (local_dense, local_grad, local_pull_back,  # noqa: F401
+                                          local_transposed, local_transposed_grad,
+                                          local_transposed_pull_back)
 from minicredit.kernels.cpu.losses import softmax, softmax_xent, squared_error  # noqa: F401
 from minicredit.kernels.cpu.optimisers import (adam, leak, manhattan, momentum,  # noqa: F401
                                                rmsprop, rmsprop_centred, sgd)

@@ -1,10 +1,18 @@
 """An array as the flat memory that a kernel reads, and which way round it lies there.
 
 Kernels take flat memory alone: Numba then compiles one version for arrays in C order and in Fortran
-order, of any number of axes.  Activities lie either way; whatever lies in neither, or may not be
-written to (which would be another type to compile for), is copied.
+order, of any number of axes.  Activities lie either way: dense layers hand on C order, an example
+after the other, and layers of images Fortran order, the batch innermost.  Whatever lies in neither,
+or may not be written to (which would be another type to compile for), is copied.
 """
 import numpy as np
+from numba import njit, prange
+
+from minicredit.kernels.cpu.threads import PARALLEL, SERIAL, SMALL, several
+from minicredit.kernels.cpu.tiles import lanes, turn
+
+SQUARE = 64                                         # of a transposition: rows that fit a cache
+LINE = 64                                           # bytes of a line of the cache
 
 
 def flat(x):
@@ -22,12 +30,74 @@ def in_c(x):
     return x.reshape(-1) if x.flags.carray else np.array(x, order="C").reshape(-1)
 
 
+def in_f(x):
+    """The memory of a matrix in Fortran order."""
+    memory, transposed = flat(x)
+    return memory if transposed else other_way(memory, *x.shape)
+
+
+def ordered(x, transposed):
+    """The memory of an array in C order, or of a matrix in Fortran order if `transposed`."""
+    if transposed:
+        return in_f(x)
+    memory, other = flat(x)
+    return other_way(memory, *x.shape[::-1]) if other else memory
+
+
 def alike(first, *others):
     """The memory of each, all in the order of the first, and an empty array like it."""
     memory, transposed = flat(first)
-    out = np.empty_like(first, order="F" if transposed else "C")
-    parts = [memory, *(in_c(x.T if transposed else x) for x in others)]
+    out = empty(first.shape, first.dtype, transposed)
+    parts = [memory, *(ordered(x, transposed) for x in others)]
     return out, (out.T if transposed else out).reshape(-1), parts
+
+
+def empty(shape, dtype, transposed=False):
+    """An array in C order, or in Fortran order, that begins where a line of the cache does."""
+    n, dtype = int(np.prod(shape)), np.dtype(dtype)
+    memory = np.empty(n + LINE // dtype.itemsize, dtype)
+    first = -memory.ctypes.data % LINE // dtype.itemsize
+    return memory[first:first + n].reshape(shape, order="F" if transposed else "C")
+
+
+@njit(**SERIAL)
+def transpose(B, b0, b_row, m, n, P, p0, p_row):
+    """P[p0 + i p_row + j] = B[b0 + j b_row + i], for i < m and j < n: squares of vectors first."""
+    L = lanes(B)
+    down, across = m // L * L, n // L * L
+    for j in range(0, across, L):
+        turn(B, b0 + j * b_row, b_row, m // L, P, p0 + j, p_row)
+    for j in range(n):
+        first = down if j < across else 0
+        row = B[b0 + j * b_row + first:b0 + j * b_row + m]
+        to = P[p0 + first * p_row + j:p0 + m * p_row]
+        for i in range(len(row)):
+            to[i * p_row] = row[i]
+
+
+@njit(**SERIAL)
+def squares_in_turn(B, m, n, P):
+    """P (n, m) = B^T, B (m, n)."""
+    for i in range(0, n, SQUARE):
+        for j in range(0, m, SQUARE):
+            transpose(B, j * n + i, n, min(SQUARE, n - i), min(SQUARE, m - j), P, i * m + j, m)
+
+
+@njit(**PARALLEL)
+def squares_at_once(B, m, n, P):
+    """The same, rows of squares in several threads."""
+    for row in prange(-(-n // SQUARE)):
+        i = row * SQUARE
+        for j in range(0, m, SQUARE):
+            transpose(B, j * n + i, n, min(SQUARE, n - i), min(SQUARE, m - j), P, i * m + j, m)
+
+
+def other_way(memory, m, n):
+    """The flat memory of an m x n matrix, as that of its transpose."""
+    out = empty(m * n, memory.dtype)
+    run = squares_at_once if len(memory) > SMALL and several() else squares_in_turn
+    run(memory, m, n, out)
+    return out
 
 
 def one_type(*arrays):

@@ -1,0 +1,186 @@
+"""A product of small matrices over panels of a batch, summed in registers, nothing copied.
+
+    C[r, j] = start[r] + sum_i sum_k A[r, i, k] B[i, k, j]          r < m,  j < n
+    C[r, j] += the same sums                                        if `more`
+
+    A       any strides: the number at (r, i, k) is A[a0 + r a_row + i a_i + k a_k]
+    B       rows of n numbers side by side: B[b0 + i b_i + k b_k + j]
+    start   start[s0 + r s_row]: a bias, or a nothing with s_row = 0
+    C       C[c0 + r c_row + j]; no number beyond the n-th column is read or written
+
+What a place of an image sees is one stretch of memory for each row of its kernel, if the batch is
+innermost: i counts these rows, and k the units in them.  The tiles are those of `tiles`, with a
+sum more, and the columns that are left in the end are done under a mask.  A tile is ROWS x 2
+vectors at most, or half the rows and twice the vectors: 12 sums either way, which leaves an AVX2
+processor's 16 registers enough for B and one A.
+"""
+import numpy as np
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from minicredit.kernels.cpu.threads import SERIAL
+from minicredit.kernels.cpu.tiles import INDEX, WORD, Writer, lanes
+
+ROWS = 6
+SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
+          + [(rows, 2) for rows in range(ROWS // 2, ROWS + 1)])
+BIT = ir.IntType(1)
+
+
+# What the compiler writes -------------------------------------------------------------------------
+
+class Panels(Writer):
+    """Writes the tile; with a mask, if there is one."""
+
+    def __init__(self, masked, *where):
+        super().__init__(*where)
+        self.masked = masked
+
+    def name(self, verb):
+        """Of the compiler's own function that does it under a mask."""
+        return f"llvm.masked.{verb}.v{self.lanes}f{8 * self.align}.p0"
+
+    def masks(self, vectors, columns):
+        """A bit for every column of each vector: whether it is one of the first `columns`."""
+        many, none = ir.VectorType(WORD, self.lanes), ir.VectorType(BIT, self.lanes)
+        if not self.masked:
+            return [None] * vectors
+        one = self.builder.insert_element(ir.Constant(many, ir.Undefined), columns,
+                                          ir.Constant(INDEX, 0))
+        all_ = self.shuffle(one, ir.Constant(many, ir.Undefined), [0] * self.lanes)
+        return [self.builder.icmp_signed("<", ir.Constant(many, [
+            v * self.lanes + j for j in range(self.lanes)]), all_) for v in range(vectors)]
+
+    def read(self, pointer, mask):
+        """A vector from memory, zeros where it is not to be read."""
+        if mask is None:
+            return self.load(pointer)
+        there = self.builder.bitcast(pointer, self.vector.as_pointer())
+        nothing = ir.Constant(self.vector, [0.0] * self.lanes)
+        kind = ir.FunctionType(self.vector, [there.type, INDEX, mask.type, self.vector])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, self.name("load"))
+        return self.builder.call(function, [there, ir.Constant(INDEX, self.align), mask, nothing])
+
+    def write(self, vector, pointer, mask):
+        """A vector to memory, but for what is not to be written."""
+        if mask is None:
+            return self.store(vector, pointer)
+        there = self.builder.bitcast(pointer, self.vector.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, there.type, INDEX, mask.type])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, self.name("store"))
+        return self.builder.call(function, [vector, there, ir.Constant(INDEX, self.align), mask])
+
+    def times(self, count, by):
+        """count by, for a count known beforehand."""
+        return self.builder.mul(by, ir.Constant(WORD, count))
+
+
+def write_panel(writer, rows, vectors):
+    """The tile of one size; arguments as `compiled_tile` has them."""
+    builder, L = writer.builder, writer.lanes
+    (_, _, columns, _, _, a_row, a_k, a_i, _, _, b_k, b_i, n_k, n_i, _, _, s_row, _, _, c_row,
+     more) = writer.args
+    A, B, start, C = (writer.at(*where) for where in ((3, 4), (8, 9), (14, 15), (17, 18)))
+    places = [writer.further(writer.further(C, writer.times(r, c_row)), v * L)
+              for r in range(rows) for v in range(vectors)]
+    masks = writer.masks(vectors, columns)
+    fresh, onward, begun = (builder.append_basic_block(f"{name}{rows}x{vectors}")
+                            for name in ("fresh", "onward", "begun"))
+    builder.cbranch(cgutils.as_bool_bit(builder, more), onward, fresh)
+    builder.position_at_end(fresh)
+    first = [writer.everywhere(writer.further(start, writer.times(r, s_row))) for r in range(rows)]
+    builder.branch(begun)
+    builder.position_at_end(onward)
+    there = [writer.read(place, masks[i % vectors]) for i, place in enumerate(places)]
+    builder.branch(begun)
+    builder.position_at_end(begun)
+    sums = []
+    for i, old in enumerate(there):
+        sums.append(builder.phi(writer.vector))
+        sums[-1].add_incoming(first[i // vectors], fresh), sums[-1].add_incoming(old, onward)
+
+    def row_of_kernel(i, sums):
+        column, row = (writer.further(M, builder.mul(i, by)) for M, by in ((A, a_i), (B, b_i)))
+
+        def step(k, sums):
+            here, there = (writer.further(M, builder.mul(k, by))
+                           for M, by in ((column, a_k), (row, b_k)))
+            b = [writer.read(writer.further(there, v * L), masks[v]) for v in range(vectors)]
+            new = []
+            for r in range(rows):
+                a = writer.everywhere(writer.further(here, writer.times(r, a_row)))
+                new += [writer.multiplied(a, b[v], sums[r * vectors + v]) for v in range(vectors)]
+            return new
+
+        return writer.all_of(n_k, sums, step)
+
+    found = writer.loop(ir.Constant(WORD, 0), n_i, 1, sums, row_of_kernel)
+    for i, place in enumerate(places):
+        writer.write(found[i], place, masks[i % vectors])
+
+
+@intrinsic
+def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
+                  start, s0, s_row, C, c0, c_row, more):
+    """One tile: a switch over all sizes that it may have, with a mask and without."""
+    n, yes = types.intp, types.boolean
+    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n, yes)
+
+    def build(context, builder, signature, args):
+        lanes = Panels(False, context, builder, signature, args).lanes
+        after = builder.append_basic_block("written")
+        whole = builder.icmp_signed("==", args[2], builder.mul(args[1], ir.Constant(WORD, lanes)))
+        key = builder.add(builder.mul(args[1], ir.Constant(WORD, ROWS + 1)), args[0])
+        key = builder.add(builder.mul(key, ir.Constant(WORD, 2)), builder.zext(whole, WORD))
+        switch = builder.switch(key, after)
+        for masked in (False, True):
+            for rows, vectors in SHAPES:
+                block = builder.append_basic_block(f"tile{rows}x{vectors}")
+                case = 2 * (vectors * (ROWS + 1) + rows) + (not masked)
+                switch.add_case(ir.Constant(WORD, case), block)
+                builder.position_at_end(block)
+                write_panel(Panels(masked, context, builder, signature, args), rows, vectors)
+                builder.branch(after)
+        builder.position_at_end(after)
+        return context.get_dummy_value()
+
+    return signature, build
+
+
+# The same in NumPy --------------------------------------------------------------------------------
+
+def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
+               start, s0, s_row, C, c0, c_row, more):
+    """See `compiled_tile`."""
+    def view(memory, first, steps, sizes):
+        steps = [step * memory.itemsize for step in steps]
+        return np.lib.stride_tricks.as_strided(memory[first:], sizes, steps)
+
+    A = view(A, a0, (a_row, a_i, a_k), (rows, n_i, n_k))
+    B = view(B, b0, (b_i, b_k, 1), (n_i, n_k, columns))
+    C = view(C, c0, (c_row, 1), (rows, columns))
+    begin = C if more else view(start, s0, (s_row, 0), (rows, columns))
+    C[...] = begin + np.tensordot(A, B, 2)
+
+
+tile = plain_tile if config.DISABLE_JIT else compiled_tile
+
+
+# What kernels call --------------------------------------------------------------------------------
+
+@njit(**SERIAL)
+def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
+            C, c0, c_row, more):
+    """C = start + A B, or C += A B if `more`; see above.  Tiles of rows are nearly all alike."""
+    tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
+    width = vectors * lanes(A)
+    for j in range(0, n, width):
+        r = 0
+        for left in range(tiles, 0, -1):
+            rows = -(-(m - r) // left)
+            tile(rows, vectors, min(width, n - j), A, a0 + r * a_row, a_row, a_k, a_i,
+                 B, b0 + j, b_k, b_i, n_k, n_i, start, s0 + r * s_row, s_row,
+                 C, c0 + r * c_row + j, c_row, more)
+            r += rows
