@@ -3,6 +3,7 @@
 Nothing is here that NumPy does as fast: what is imported from the reference below is the list of
 the operations that were measured and left.
 """
+import minicredit.kernels.cpu.compiling  # noqa: F401  tells of it
 from minicredit.kernels.reference import *  # noqa: F401,F403  (until each has its place)
 from minicredit.kernels.cpu.coherent import (influence, signed_dense, signed_grad,  # noqa: F401
                                              signed_pull_back, signed_slope)

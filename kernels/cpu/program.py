@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels.cpu import tiles
-from minicredit.kernels.cpu.addresses import memory
+from minicredit.kernels.cpu.addresses import call, memory
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
@@ -56,7 +56,7 @@ def width(like):
 
 
 @njit(**SERIAL)
-def panels(c, share, shares, like):
+def panels(c, x, share, shares, like):
     """PACK: W, its rows and columns, whether W^T is wanted, where to."""
     rows, columns, NR = c[2], c[3], width(like)
     W = memory(c[1], rows * columns, like)
@@ -89,13 +89,13 @@ def follow(f, a, b, n):
 
 
 @njit(**SERIAL)
-def product(c, share, shares, t, like):
+def product(c, x, share, shares, like):
     """PRODUCT: A, panels, b or 0, out; N, k, n, f."""
     N, k, n = c[5], c[6], c[7]
     A, out = memory(c[1], N * k, like), memory(c[4], N * n, like)
     P = memory(c[2], tiles.panels(k, n, like), like)
     first, last = cut(N, share, shares), cut(N, share + 1, shares)
-    tiles.product(last - first, n, k, A, first * k, k, 1, P, 0, out, first * n, n, False, t)
+    tiles.product(last - first, n, k, A, first * k, k, 1, P, 0, out, first * n, n, False, like)
     if c[3]:
         follow(c[8], out[first * n:last * n], memory(c[3], n, like), n)
 
@@ -123,14 +123,15 @@ def descend(kind, x, w, g, s, u, v):
 
 
 @njit(**SERIAL)
-def gradient(c, x, share, shares, t, G, like):
+def gradient(c, x, share, shares, like):
     """GRADIENT: h, panels of delta; N, n_in, n_out; kind, w, three states."""
     N, n_in, n_out = c[3], c[4], c[5]
     h, size = memory(c[1], N * n_in, like), n_in * n_out
     P = memory(c[2], tiles.panels(N, n_out, like), like)
     w, s, u, v = (memory(c[7], size, like), memory(c[8], size, like), memory(c[9], size, like),
                   memory(c[10], size, like))
-    scale = like.dtype.type(1 / N)
+    room, scale = ROOM * width(like), like.dtype.type(1 / N)
+    t, G = like[:room], like[room:]
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
@@ -142,14 +143,14 @@ def gradient(c, x, share, shares, t, G, like):
 
 
 @njit(**SERIAL)
-def bias(c, x, share, shares, G, like):
+def bias(c, x, share, shares, like):
     """BIAS: delta; N, n; kind, w, three states.  Rows of b are columns of delta."""
     N, n = c[2], c[3]
     delta = memory(c[1], N * n, like)
     a, z = cut(n, share, shares), cut(n, share + 1, shares)
     w, s, u, v = (memory(c[5], n, like), memory(c[6], n, like), memory(c[7], n, like),
                   memory(c[8], n, like))
-    g = G[:z - a]
+    g = like[:z - a]
     g[:] = 0
     for row in range(N):
         one = delta[row * n + a:row * n + z]
@@ -221,7 +222,7 @@ def noise(c, x, share, shares, like):
 
 
 @njit(**FUSED)
-def losses(c, share, shares, like):
+def losses(c, x, share, shares, like):
     """XENT: a, y, loss, delta; N, K, and 1 + a label there is not.  SOFTMAX: a, 0, 0, p; N, K."""
     N, K = c[5], c[6]
     a, out = memory(c[1], N * K, like), memory(c[4], N * K, like)
@@ -241,65 +242,96 @@ def losses(c, share, shares, like):
 
 
 @njit(**SERIAL)
-def join(c, share, shares, like):
+def join(c, x, share, shares, like):
     """JOIN: two arrays and the result; N, numbers in a row of each."""
     N, n, m = c[4], c[5], c[6]
     x, y, out = memory(c[1], N * n, like), memory(c[2], N * m, like), memory(c[3], N * (n + m), like)
     for row in range(cut(N, share, shares), cut(N, share + 1, shares)):
-        out[row * (n + m):row * (n + m) + n] = x[row * n:row * n + n]
-        out[row * (n + m) + n:(row + 1) * (n + m)] = y[row * m:row * m + m]
+        left, right = out[row * (n + m):row * (n + m) + n], out[row * (n + m) + n:][:m]
+        for j in range(n):
+            left[j] = x[row * n + j]
+        for j in range(m):
+            right[j] = y[row * m + j]
+
+
+def handlers(real):
+    """The function of each instruction for one type of number, as C sees it: all by address.
+
+    c, x : an instruction's integers and floats
+    scratch, room : every thread's own memory, and how many numbers that is
+    """
+    INT, FLOAT, REAL = np.empty(0, np.int64), np.empty(0), np.empty(0, real)
+
+    def panels_at(c, x, share, shares, scratch, room):
+        panels(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+               memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def product_at(c, x, share, shares, scratch, room):
+        product(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+                memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def gradient_at(c, x, share, shares, scratch, room):
+        gradient(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+                 memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def bias_at(c, x, share, shares, scratch, room):
+        bias(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+             memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def update_at(c, x, share, shares, scratch, room):
+        update(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+               memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def each_at(c, x, share, shares, scratch, room):
+        each(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+             memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def noise_at(c, x, share, shares, scratch, room):
+        noise(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+              memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def losses_at(c, x, share, shares, scratch, room):
+        losses(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+               memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    def join_at(c, x, share, shares, scratch, room):
+        join(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
+             memory(scratch + share * room * REAL.itemsize, room, REAL))
+
+    return {PACK: panels_at, PRODUCT: product_at, GRADIENT: gradient_at, BIAS: bias_at,
+            UPDATE: update_at, EACH: each_at, NOISE: noise_at, XENT: losses_at,
+            SOFTMAX: losses_at, JOIN: join_at}
 
 
 @njit(**SERIAL)
-def do(c, x, share, shares, t, G, like):
-    """One share of one instruction."""
-    if c[0] == PACK:
-        panels(c, share, shares, like)
-    elif c[0] == PRODUCT:
-        product(c, share, shares, t, like)
-    elif c[0] == GRADIENT:
-        gradient(c, x, share, shares, t, G, like)
-    elif c[0] == BIAS:
-        bias(c, x, share, shares, G, like)
-    elif c[0] == UPDATE:
-        update(c, x, share, shares, like)
-    elif c[0] == EACH:
-        each(c, x, share, shares, like)
-    elif c[0] == NOISE:
-        noise(c, x, share, shares, like)
-    elif c[0] == JOIN:
-        join(c, share, shares, like)
-    else:
-        losses(c, share, shares, like)
-
-
-@njit(**SERIAL)
-def stage(first, last, code, floats, share, shares, scratch):
+def stage(first, last, code, floats, share, shares, scratch, room):
     """One share of the instructions between two places where all wait."""
-    room = ROOM * width(scratch)
-    t, G = scratch[:room], scratch[room:]
     for i in range(first, last):
-        do(code[i], floats[i], share, shares, t, G, scratch)
+        row = code[i]
+        call(row[INTS - 1], (row.ctypes.data, floats[i].ctypes.data, share, shares, scratch, room))
 
 
 @njit(**PARALLEL)
-def run(waits, code, floats, scratch):
+def all_shares(first, last, code, floats, shares, scratch, room):
+    """One stage, every share in some thread."""
+    for share in prange(shares):
+        stage(first, last, code, floats, np.int64(share), shares, scratch, room)
+
+
+def run(waits, code, floats, shares, scratch, room):
     """All instructions; wait before each that `waits` names, and at the end.
 
     Parameters
     ----------
-    waits : int64 array; 0, ..., the number of instructions
-    code : int64 array (instructions, INTS)
-    floats : float64 array (instructions, FLOATS)
-    scratch : array (threads, numbers), of the type that everything has
+    waits : list of int; 0, ..., the number of instructions
+    code : int64 (instructions, INTS); the last of a row is what `addresses.call` takes
+    floats : float64 (instructions, FLOATS)
+    shares : int, threads
+    scratch : address of (shares, room) numbers of the type that everything has
+    room : int
     """
-    shares = len(scratch)
-    for w in range(len(waits) - 1):
-        for share in prange(shares):
-            stage(waits[w], waits[w + 1], code, floats, share, shares, scratch[share])
-
-
-@njit(**SERIAL)
-def run_alone(waits, code, floats, scratch):
-    """The same in one thread."""
-    stage(0, len(code), code, floats, 0, 1, scratch[0])
+    if shares == 1:
+        stage(0, waits[-1], code, floats, 0, shares, scratch, room)
+        return
+    for first, last in zip(waits, waits[1:]):
+        all_shares(first, last, code, floats, shares, scratch, room)

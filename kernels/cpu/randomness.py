@@ -101,7 +101,8 @@ def draw(what, first, name, h, sigma, out):
             side_by_side(z, out[i:i + n])
         else:
             side_by_side(z, row)
-            out[i:i + n] = row[begin:begin + n]
+            for j in range(n):
+                out[i + j] = row[begin + j]
         i, begin = i + n, 0
     if what == NOISY:
         added(h, sigma, out)

@@ -5,10 +5,13 @@
     wait    between two instructions that touch an array, at least one of them to write, unless
             both go through it row by row, each thread its own rows
 """
+from functools import cache
+
 import numpy as np
 from numba import get_num_threads
 
 from minicredit.kernels.cpu import program as do, tiles
+from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 
 ROWS, ALL = "rows", "all"               # what one thread touches of an array
@@ -284,7 +287,7 @@ def stages(instructions):
     Returns
     -------
     ordered : list of Instruction
-    waits : int64 array, the first of each stage, and their number
+    waits : list of int, the first of each stage, and their number
     """
     ordered, waits, left = [], [0], list(instructions)
     while left:
@@ -298,7 +301,13 @@ def stages(instructions):
                 one.touch(touched)
         left = later
         waits.append(len(ordered))
-    return ordered, np.array(waits)
+    return ordered, waits
+
+
+@cache
+def function(op, dtype):
+    """The address of an instruction's function, compiled when a program first wants it."""
+    return address_of(do.handlers(dtype)[op], 6)
 
 
 class Program:
@@ -322,18 +331,19 @@ class Program:
         self.y, self.dtype = tape.y, tape.x.dtype
         widest = max([one.ints[4] for one in instructions if one.op == do.GRADIENT] + [1])
         self.room = do.ROOM * do.width(np.empty(0, self.dtype)) + do.BLOCK * widest + 64
-        self.scratch = {}
+        self.scratch = np.empty((0, self.room), self.dtype)
+        for row in self.code:
+            row[do.INTS - 1] = function(row[0], self.dtype)
 
     def run(self, x, y):
         """The step, on another batch."""
-        threads = get_num_threads()
-        if threads not in self.scratch:
-            self.scratch[threads] = np.empty((threads, self.room), self.dtype)
+        shares = get_num_threads()
+        if len(self.scratch) < shares:
+            self.scratch = np.empty((shares, self.room), self.dtype)
         x = np.ascontiguousarray(x)
         self.source[4:7] = x.ctypes.data
         self.y[...] = y
-        (do.run if threads > 1 else do.run_alone)(self.waits, self.code, self.floats,
-                                                  self.scratch[threads])
+        do.run(self.waits, self.code, self.floats, shares, self.scratch.ctypes.data, self.room)
         if self.labels[7]:
             self.labels[7] = 0
             raise IndexError("softmax_xent: a label that there is not")

@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 SERIAL = {"cache": True, "error_model": "numpy", "nogil": True}     # 1 / 0 is inf and no exception,
 PARALLEL = {**SERIAL, "parallel": True}                             # or nothing would be vectorised
 FUSED = {**SERIAL, "fastmath": {"contract"}}                        # a b + c in one rounding
+INNER = {**SERIAL, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}     # kernels call these
 
 SMALL_PRODUCT = 2_000_000           # multiplications that one thread does in 50 us or less
 SMALL = 1 << 15                     # numbers that one thread reads, changes and writes in as long
