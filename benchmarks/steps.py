@@ -53,8 +53,8 @@ def goals(task, threads):
         return {"torch, a loss a layer": 3.4 if adam else 3.2, "torch, one loss": 2.2,
                 "jax.jit": 1.5}
     if task.rule == "bp":
-        torch = {LEE: (1.5, 1.7), NET_256: (1.4, 1.8)}.get(task.net)
-        return {"jax.jit": 1.15, **({"torch": torch[adam]} if torch else {})}
+        torch = {LEE: (1.5, 1.7), NET_256: (1.4, 1.8)}.get(task.net, (1.15, 1.15))
+        return {"torch": torch[adam], "jax.jit": 1.0 if task.net == NET_1024 else 1.15}
     if task.rule in ("fa", "dfa"):
         return {"torch autograd.Function": 1.5, "jax.jit": 1.1}
     return {"torch, a loss a layer": 2.5}

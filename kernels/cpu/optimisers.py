@@ -3,13 +3,17 @@
 One walk over memory: every weight, its gradient and its state are read once and written once, where
 NumPy walks as often as there are operations.  Large arrays are cut into parts, for several threads.
 What does not lie in C order is left to the reference, as it has to be changed where it is.
+
+Where two products are added, either could be the one that is added without being rounded, and the
+compiler chooses another in the vectors than in what is left over: then a number would depend on
+where its array is cut.  So these are not fused.
 """
 import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels import reference
 from minicredit.kernels.cpu.memory import agree, in_c
-from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SMALL, several
+from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SERIAL, SMALL, several
 
 
 @njit(**FUSED)
@@ -28,7 +32,7 @@ def sgd_parts(w, g, eta):
         sgd_part(w[i:j], g[i:j], eta)
 
 
-@njit(**FUSED)
+@njit(**SERIAL)
 def momentum_part(w, g, u, eta, mu):
     """A part of `momentum`."""
     eta, mu = w.dtype.type(eta), w.dtype.type(mu)
@@ -61,7 +65,7 @@ def manhattan_parts(w, g, eta):
         manhattan_part(w[i:j], g[i:j], eta)
 
 
-@njit(**FUSED)
+@njit(**SERIAL)
 def rmsprop_part(w, g, v, eta, rho, eps):
     """A part of `rmsprop`."""
     real = w.dtype.type
@@ -79,7 +83,7 @@ def rmsprop_parts(w, g, v, eta, rho, eps):
         rmsprop_part(w[i:j], g[i:j], v[i:j], eta, rho, eps)
 
 
-@njit(**FUSED)
+@njit(**SERIAL)
 def centred_part(w, g, m, v, u, eta, rho, mu, eps):
     """A part of `rmsprop_centred`."""
     real = w.dtype.type
@@ -99,7 +103,7 @@ def centred_parts(w, g, m, v, u, eta, rho, mu, eps):
         centred_part(w[i:j], g[i:j], m[i:j], v[i:j], u[i:j], eta, rho, mu, eps)
 
 
-@njit(**FUSED)
+@njit(**SERIAL)
 def adam_part(w, g, m, v, eta, beta1, beta2, per_bias, eps):
     """A part of `adam`; one root and one division a weight."""
     real = w.dtype.type

@@ -32,11 +32,29 @@ class Entry:
     """One operation: its name, its arguments, and what it gave."""
 
     def __init__(self, name, args, result):
-        self.name, self.args, self.result = name, list(args), result
+        self.name, self.args, self.result = name, args, result
         self.arrays = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
         self.ids = [id(args[i]) for i in self.arrays]
         self.rest = [i for i in range(len(args)) if i not in self.arrays]
+        self.everything = tuple(map(id, args))
         self.changed = None             # where the program wants to be told of other numbers
+
+    def is_now(self, name, args):
+        """Whether an operation is this one, on the same arrays; takes over its numbers, in place.
+        """
+        if name != self.name:
+            return False
+        if tuple(map(id, args)) == self.everything:
+            return True
+        if [id(args[i]) for i in self.arrays] != self.ids:
+            return False
+        differ = any(args[i] != self.args[i] for i in self.rest)
+        if differ and self.changed is None:
+            return False
+        self.args, self.everything = args, tuple(map(id, args))     # kept: an id is of who lives
+        if differ:
+            self.changed(self)
+        return True
 
     def outputs(self):
         """The arrays that it made."""
@@ -146,17 +164,7 @@ class Recorder:
         tape = self.tape
         if self.playing:
             entry = tape.entries[self.at] if self.at < len(tape.entries) else None
-            if entry and entry.name == name and [id(args[i]) for i in entry.arrays] == entry.ids:
-                for i in entry.rest:
-                    if args[i] != entry.args[i]:
-                        if entry.changed is None:
-                            entry = None
-                            break
-                        entry.args[i] = args[i]
-                        entry.changed(entry)
-            else:
-                entry = None
-            if entry:
+            if entry and entry.is_now(name, args):
                 self.at += 1
                 return entry.result
             self.leave(f"{name} came where something else was recorded")
