@@ -18,7 +18,8 @@ from math import factorial, pi
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 COMPILED = {"jit_options": {"fastmath": {"contract"}, "error_model": "numpy"}}
@@ -37,6 +38,11 @@ def tanh(x):
 def log(x):
     """Natural logarithm of a normal number above 0."""
     return np.log(x)
+
+
+def plain_fused(a, b, c):
+    """a b + c."""
+    return a * b + c
 
 
 def turned(r, u):
@@ -65,6 +71,23 @@ class Constants:
 
 OF = {types.float32: Constants(np.float32, np.int32, 23, 127),
       types.float64: Constants(np.float64, np.int64, 52, 1023)}
+
+
+@intrinsic
+def compiled_fused(typing, a, b, c):
+    """a b + c in one rounding, where the processor can.
+
+    The compiler does that of itself, but of a b + c d it may fuse either product, and takes
+    another in its vectors than in what is left over: a number would depend on where its array is
+    cut.
+    """
+    def build(context, builder, signature, args):
+        real = context.get_value_type(c)
+        name = f"llvm.fmuladd.f{c.bitwidth}"
+        kind = ir.FunctionType(real, [real] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+    return c(c, c, c), build
 
 
 @intrinsic
@@ -158,7 +181,7 @@ def compiled_log(x):
         if long:
             p = c[5] + z*(c[6] + z*(c[7] + z*(c[8] + z*(c[9] + z*c[10]))))
         p = z * (c[1] + z*(c[2] + z*(c[3] + z*(c[4] + z*p))))
-        return k * high + (s + s + (s * p + k * low))
+        return k * high + (s + s + (fused(s, p, k * low)))
 
     return body
 
@@ -190,3 +213,6 @@ def compiled_turned(r, u):
         return r * c, r * s
 
     return body
+
+
+fused = plain_fused if config.DISABLE_JIT else compiled_fused

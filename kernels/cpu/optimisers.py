@@ -3,17 +3,14 @@
 One walk over memory: every weight, its gradient and its state are read once and written once, where
 NumPy walks as often as there are operations.  Large arrays are cut into parts, for several threads.
 What does not lie in C order is left to the reference, as it has to be changed where it is.
-
-Where two products are added, either could be the one that is added without being rounded, and the
-compiler chooses another in the vectors than in what is left over: then a number would depend on
-where its array is cut.  So these are not fused.
 """
 import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels import reference
+from minicredit.kernels.cpu.functions import fused
 from minicredit.kernels.cpu.memory import agree, in_c
-from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SERIAL, SMALL, several
+from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SMALL, several
 
 
 @njit(**FUSED)
@@ -32,12 +29,12 @@ def sgd_parts(w, g, eta):
         sgd_part(w[i:j], g[i:j], eta)
 
 
-@njit(**SERIAL)
+@njit(**FUSED)
 def momentum_part(w, g, u, eta, mu):
     """A part of `momentum`."""
     eta, mu = w.dtype.type(eta), w.dtype.type(mu)
     for i in range(len(w)):
-        u[i] = mu * u[i] - eta * g[i]
+        u[i] = fused(mu, u[i], -(eta * g[i]))
         w[i] += u[i]
 
 
@@ -65,13 +62,13 @@ def manhattan_parts(w, g, eta):
         manhattan_part(w[i:j], g[i:j], eta)
 
 
-@njit(**SERIAL)
+@njit(**FUSED)
 def rmsprop_part(w, g, v, eta, rho, eps):
     """A part of `rmsprop`."""
     real = w.dtype.type
     eta, rho, rest, eps = real(eta), real(rho), real(1 - rho), real(eps)
     for i in range(len(w)):
-        v[i] = rho * v[i] + rest * g[i] * g[i]
+        v[i] = fused(rho, v[i], rest * g[i] * g[i])
         w[i] -= eta * g[i] / (np.sqrt(v[i]) + eps)
 
 
@@ -83,14 +80,14 @@ def rmsprop_parts(w, g, v, eta, rho, eps):
         rmsprop_part(w[i:j], g[i:j], v[i:j], eta, rho, eps)
 
 
-@njit(**SERIAL)
+@njit(**FUSED)
 def centred_part(w, g, m, v, u, eta, rho, mu, eps):
     """A part of `rmsprop_centred`."""
     real = w.dtype.type
     eta, rho, rest, mu, eps = real(eta), real(rho), real(1 - rho), real(mu), real(eps)
     for i in range(len(w)):
-        m[i] = rho * m[i] + rest * g[i]
-        v[i] = rho * v[i] + rest * g[i] * g[i]
+        m[i] = fused(rho, m[i], rest * g[i])
+        v[i] = fused(rho, v[i], rest * g[i] * g[i])
         u[i] = mu * u[i] - eta * g[i] / np.sqrt(v[i] - m[i] * m[i] + eps)
         w[i] += u[i]
 
@@ -103,15 +100,15 @@ def centred_parts(w, g, m, v, u, eta, rho, mu, eps):
         centred_part(w[i:j], g[i:j], m[i:j], v[i:j], u[i:j], eta, rho, mu, eps)
 
 
-@njit(**SERIAL)
+@njit(**FUSED)
 def adam_part(w, g, m, v, eta, beta1, beta2, per_bias, eps):
     """A part of `adam`; one root and one division a weight."""
     real = w.dtype.type
     eta, eps, per_bias = real(eta), real(eps), real(per_bias)
     beta1, rest1, beta2, rest2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
     for i in range(len(w)):
-        m[i] = beta1 * m[i] + rest1 * g[i]
-        v[i] = beta2 * v[i] + rest2 * g[i] * g[i]
+        m[i] = fused(beta1, m[i], rest1 * g[i])
+        v[i] = fused(beta2, v[i], rest2 * g[i] * g[i])
         w[i] -= eta * m[i] / (np.sqrt(v[i] * per_bias) + eps)
 
 
