@@ -39,6 +39,7 @@ LINEAR, TANH, RELU = range(3)
 SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK, KEEP = range(8)     # KEEP: g itself
 ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, COPY, SIGNS = range(8)
 INTS, FLOATS = 16, 8                            # of an instruction
+INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
 ROOM = 1024                                     # rows that one share of a product may have
 
@@ -56,7 +57,7 @@ def width(like):
 
 
 @njit(**SERIAL)
-def panels(c, x, share, shares, like):
+def panels(share, shares, c, x, like):
     """PACK: W, its rows and columns, whether W^T is wanted, where to."""
     rows, columns, NR = c[2], c[3], width(like)
     W = memory(c[1], rows * columns, like)
@@ -89,7 +90,7 @@ def follow(f, a, b, n):
 
 
 @njit(**SERIAL)
-def product(c, x, share, shares, like):
+def product(share, shares, c, x, like):
     """PRODUCT: A, panels, b or 0, out; N, k, n, f."""
     N, k, n = c[5], c[6], c[7]
     A, out = memory(c[1], N * k, like), memory(c[4], N * n, like)
@@ -123,7 +124,7 @@ def descend(kind, x, w, g, s, u, v):
 
 
 @njit(**SERIAL)
-def gradient(c, x, share, shares, like):
+def gradient(share, shares, c, x, like):
     """GRADIENT: h, panels of delta; N, n_in, n_out; kind, w, three states."""
     N, n_in, n_out = c[3], c[4], c[5]
     h, size = memory(c[1], N * n_in, like), n_in * n_out
@@ -143,7 +144,7 @@ def gradient(c, x, share, shares, like):
 
 
 @njit(**SERIAL)
-def bias(c, x, share, shares, like):
+def bias(share, shares, c, x, like):
     """BIAS: delta; N, n; kind, w, three states.  Rows of b are columns of delta."""
     N, n = c[2], c[3]
     delta = memory(c[1], N * n, like)
@@ -162,7 +163,7 @@ def bias(c, x, share, shares, like):
 
 
 @njit(**SERIAL)
-def update(c, x, share, shares, like):
+def update(share, shares, c, x, like):
     """UPDATE: rows, numbers in a row; kind, w, g, three states."""
     n, size = c[2], c[1] * c[2]
     a, z = cut(c[1], share, shares) * n, cut(c[1], share + 1, shares) * n
@@ -203,7 +204,7 @@ def numbers(what, x, y, z, s, out):
 
 
 @njit(**SERIAL)
-def each(c, x, share, shares, like):
+def each(share, shares, c, x, like):
     """EACH: what, rows, numbers in a row; three arguments and the result."""
     n, size = c[3], c[2] * c[3]
     a, z = cut(c[2], share, shares) * n, cut(c[2], share + 1, shares) * n
@@ -212,7 +213,7 @@ def each(c, x, share, shares, like):
 
 
 @njit(**FUSED)
-def noise(c, x, share, shares, like):
+def noise(share, shares, c, x, like):
     """NOISE: what, rows, numbers in a row; h, out; the counter's and the key's five words."""
     n, size = c[3], c[2] * c[3]
     a, z = cut(c[2], share, shares) * n, cut(c[2], share + 1, shares) * n
@@ -222,7 +223,7 @@ def noise(c, x, share, shares, like):
 
 
 @njit(**FUSED)
-def losses(c, x, share, shares, like):
+def losses(share, shares, c, x, like):
     """XENT: a, y, loss, delta; N, K, and 1 + a label there is not.  SOFTMAX: a, 0, 0, p; N, K."""
     N, K = c[5], c[6]
     a, out = memory(c[1], N * K, like), memory(c[4], N * K, like)
@@ -242,7 +243,7 @@ def losses(c, x, share, shares, like):
 
 
 @njit(**SERIAL)
-def join(c, x, share, shares, like):
+def join(share, shares, c, x, like):
     """JOIN: two arrays and the result; N, numbers in a row of each."""
     N, n, m = c[4], c[5], c[6]
     x, y, out = memory(c[1], N * n, like), memory(c[2], N * m, like), memory(c[3], N * (n + m), like)
@@ -254,49 +255,47 @@ def join(c, x, share, shares, like):
             right[j] = y[row * m + j]
 
 
+@njit(**SERIAL)
+def there(c, x, share, scratch, room, like):
+    """An instruction's integers and floats, and this share's own memory, from their addresses."""
+    own = memory(scratch + share * room * like.itemsize, room, like)
+    return memory(c, INTS, INT), memory(x, FLOATS, FLOAT), own
+
+
 def handlers(real):
     """The function of each instruction for one type of number, as C sees it: all by address.
 
     c, x : an instruction's integers and floats
     scratch, room : every thread's own memory, and how many numbers that is
     """
-    INT, FLOAT, REAL = np.empty(0, np.int64), np.empty(0), np.empty(0, real)
+    like = np.empty(0, real)
 
     def panels_at(c, x, share, shares, scratch, room):
-        panels(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-               memory(scratch + share * room * REAL.itemsize, room, REAL))
+        panels(share, shares, *there(c, x, share, scratch, room, like))
 
     def product_at(c, x, share, shares, scratch, room):
-        product(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-                memory(scratch + share * room * REAL.itemsize, room, REAL))
+        product(share, shares, *there(c, x, share, scratch, room, like))
 
     def gradient_at(c, x, share, shares, scratch, room):
-        gradient(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-                 memory(scratch + share * room * REAL.itemsize, room, REAL))
+        gradient(share, shares, *there(c, x, share, scratch, room, like))
 
     def bias_at(c, x, share, shares, scratch, room):
-        bias(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-             memory(scratch + share * room * REAL.itemsize, room, REAL))
+        bias(share, shares, *there(c, x, share, scratch, room, like))
 
     def update_at(c, x, share, shares, scratch, room):
-        update(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-               memory(scratch + share * room * REAL.itemsize, room, REAL))
+        update(share, shares, *there(c, x, share, scratch, room, like))
 
     def each_at(c, x, share, shares, scratch, room):
-        each(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-             memory(scratch + share * room * REAL.itemsize, room, REAL))
+        each(share, shares, *there(c, x, share, scratch, room, like))
 
     def noise_at(c, x, share, shares, scratch, room):
-        noise(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-              memory(scratch + share * room * REAL.itemsize, room, REAL))
+        noise(share, shares, *there(c, x, share, scratch, room, like))
 
     def losses_at(c, x, share, shares, scratch, room):
-        losses(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-               memory(scratch + share * room * REAL.itemsize, room, REAL))
+        losses(share, shares, *there(c, x, share, scratch, room, like))
 
     def join_at(c, x, share, shares, scratch, room):
-        join(memory(c, INTS, INT), memory(x, FLOATS, FLOAT), share, shares,
-             memory(scratch + share * room * REAL.itemsize, room, REAL))
+        join(share, shares, *there(c, x, share, scratch, room, like))
 
     return {PACK: panels_at, PRODUCT: product_at, GRADIENT: gradient_at, BIAS: bias_at,
             UPDATE: update_at, EACH: each_at, NOISE: noise_at, XENT: losses_at,

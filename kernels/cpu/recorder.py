@@ -98,7 +98,7 @@ class Recorder:
     """See this module."""
 
     def __init__(self):
-        self.tapes, self.failures = {}, {}
+        self.tapes, self.failures, self.why = {}, {}, None
         self.busy, self.playing, self.tape, self.at = False, False, None, 0
         for name in NAMES:
             setattr(self, name, self.operation(name))
