@@ -1,0 +1,386 @@
+"""The register tile: a few rows of a product, by a few vectors of columns, summed in registers.
+
+    T[r, j] = sum_k A[r, k] B[k, j]         r < rows <= MR,  j < columns <= NR
+
+One step of k loads VECTORS vectors of B and multiplies each by `rows` numbers of A: rows x VECTORS
+sums that do not wait for one another, which is what hides how long one multiplication takes.
+
+    A       any strides: the number at (r, k) is A[a0 + r a_row + k a_k].  So A, or A^T.
+    B       rows of NR numbers side by side, the next row b_k further on.  `pack` and
+            `pack_transposed` copy B, or B^T, so: panels of NR columns, zeros beyond the last.
+    T       the next row t_row further on; whole vectors are written, so up to NR - 1 numbers
+            beyond the last column
+
+All in flat memory.  The sums are vectors, which Numba's loops cannot be made to keep in registers,
+so the tile is written in the compiler's own language; each such function has a plain twin, which is
+what runs when Numba compiles nothing.  Tile and vector are this processor's.
+"""
+import platform
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from minicredit.kernels.cpu.threads import SERIAL
+
+WORD, INDEX = cgutils.intp_t, ir.IntType(32)
+UNROLLED = 4                                        # steps of k in one turn of the loop
+
+
+def processor():
+    """Bytes of a vector, rows of a tile, vectors of a tile: sums, B and one A fill the registers.
+
+    512-bit vectors and ARM's have 32 registers, the others 16.
+    """
+    try:
+        has = llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:                            # not told on this system
+        has = {}
+    if has.get("avx512f"):
+        return 64, 12, 2
+    if has.get("avx2") and has.get("fma"):
+        return 32, 6, 2
+    return (16, 6, 4) if platform.machine() in ("arm64", "aarch64") else (16, 4, 2)
+
+
+BYTES, MR, VECTORS = processor()
+NR = {name: VECTORS * BYTES // np.dtype(name).itemsize for name in ("float32", "float64")}
+
+
+def lanes(A):
+    """Numbers in a vector of A's type."""
+    return BYTES // A.itemsize
+
+
+@overload(lanes)
+def compiled_lanes(A):
+    """The same, a constant."""
+    n = BYTES * 8 // A.dtype.bitwidth
+    return lambda A: n
+
+
+# What the compiler writes -------------------------------------------------------------------------
+
+class Writer:
+    """Writes vector code: a builder, what its numbers are, and how many fit in a vector."""
+
+    def __init__(self, context, builder, signature, args):
+        self.context, self.builder, self.types = context, builder, signature.args
+        self.args = args
+        self.real = context.get_value_type(signature.args[self.first_array()].dtype)
+        size = 4 if isinstance(self.real, ir.FloatType) else 8
+        self.lanes, self.align = BYTES // size, size
+        self.vector = ir.VectorType(self.real, self.lanes)
+
+    def first_array(self):
+        """Which argument is an array."""
+        return next(i for i, t in enumerate(self.types) if isinstance(t, types.Array))
+
+    def at(self, array, start):
+        """Where an argument's memory, from number `start` on, begins."""
+        kind = self.context.make_array(self.types[array])
+        data = kind(self.context, self.builder, self.args[array]).data
+        return self.builder.gep(data, [self.args[start]])
+
+    def further(self, pointer, count):
+        """The address so many numbers on; a count known beforehand may be a Python int."""
+        count = ir.Constant(WORD, count) if isinstance(count, int) else count
+        return self.builder.gep(pointer, [count])
+
+    def load(self, pointer):
+        """A vector from memory."""
+        found = self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()))
+        found.align = self.align
+        return found
+
+    def store(self, vector, pointer):
+        """A vector to memory."""
+        there = self.builder.bitcast(pointer, self.vector.as_pointer())
+        self.builder.store(vector, there).align = self.align
+
+    def shuffle(self, x, y, lanes):
+        """A vector of x's lanes 0, 1, .. and y's, which count on from there."""
+        mask = ir.Constant(ir.VectorType(INDEX, len(lanes)), lanes)
+        return self.builder.shuffle_vector(x, y, mask)
+
+    def everywhere(self, pointer):
+        """A vector whose lanes are all the number at an address."""
+        none = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(none, self.builder.load(pointer), ir.Constant(INDEX, 0))
+        return self.shuffle(one, none, [0] * self.lanes)
+
+    def multiplied(self, x, y, z):
+        """x y + z, in one rounding where the processor can."""
+        name = f"llvm.fmuladd.v{self.lanes}f{8 * self.align}"
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, [x, y, z])
+
+    def loop(self, begin, end, step, values, body):
+        """values = body(i, values) for i in range(begin, end, step), values being vectors."""
+        builder, before = self.builder, self.builder.block
+        turn, after = builder.append_basic_block("turn"), builder.append_basic_block("after")
+        builder.cbranch(builder.icmp_signed("<", begin, end), turn, after)
+        builder.position_at_end(turn)
+        i = builder.phi(WORD)
+        inside = [builder.phi(v.type) for v in values]
+        new = body(i, inside)
+        then, last = builder.add(i, ir.Constant(WORD, step)), builder.block
+        for phi, first, again in zip([i, *inside], [begin, *values], [then, *new]):
+            phi.add_incoming(first, before), phi.add_incoming(again, last)
+        builder.cbranch(builder.icmp_signed("<", then, end), turn, after)
+        builder.position_at_end(after)
+        outside = [builder.phi(v.type) for v in values]
+        for phi, first, again in zip(outside, values, new):
+            phi.add_incoming(first, before), phi.add_incoming(again, last)
+        return outside
+
+    def all_of(self, n, values, body):
+        """The loop over range(n), UNROLLED at a time and then one by one; body(i, values)."""
+        def several(i, values):
+            for u in range(UNROLLED):
+                values = body(self.builder.add(i, ir.Constant(WORD, u)), values)
+            return values
+
+        whole = self.builder.and_(n, ir.Constant(WORD, -UNROLLED))
+        values = self.loop(ir.Constant(WORD, 0), whole, UNROLLED, values, several)
+        return self.loop(whole, n, 1, values, body)
+
+
+def write_tile(writer, rows, vectors):
+    """The tile of one size; arguments as `compiled_tile` has them."""
+    builder, L = writer.builder, writer.lanes
+    _, _, _, _, a_row, a_k, _, _, b_k, k, _, _, t_row, more = writer.args
+    A, B, T = (writer.at(*where) for where in ((2, 3), (6, 7), (10, 11)))
+    places = [writer.further(writer.further(T, builder.mul(t_row, ir.Constant(WORD, r))), v * L)
+              for r in range(rows) for v in range(vectors)]
+    nothing, begin = ir.Constant(writer.vector, [0.0] * L), builder.block
+    with builder.if_then(cgutils.as_bool_bit(builder, more)):
+        there, onward = [writer.load(place) for place in places], builder.block
+    sums = []
+    for old in there:
+        sums.append(builder.phi(writer.vector))
+        sums[-1].add_incoming(nothing, begin), sums[-1].add_incoming(old, onward)
+
+    def step(i, sums):
+        row, column = (writer.further(M, builder.mul(i, by)) for M, by in ((B, b_k), (A, a_k)))
+        b, new = [writer.load(writer.further(row, v * L)) for v in range(vectors)], []
+        for r in range(rows):
+            a = writer.everywhere(writer.further(column, builder.mul(a_row, ir.Constant(WORD, r))))
+            new += [writer.multiplied(a, b[v], sums[r * vectors + v]) for v in range(vectors)]
+        return new
+
+    for place, found in zip(places, writer.all_of(k, sums, step)):
+        writer.store(found, place)
+
+
+@intrinsic
+def compiled_tile(typing, rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """One tile: a switch over all sizes that it may have."""
+    n, yes = types.intp, types.boolean
+    signature = types.void(n, n, A, n, n, n, B, n, n, n, T, n, n, yes)
+
+    def build(context, builder, signature, args):
+        writer = Writer(context, builder, signature, args)
+        after = builder.append_basic_block("written")
+        which = builder.add(builder.mul(args[1], ir.Constant(WORD, MR)), args[0])
+        switch = builder.switch(which, after)
+        for vectors in range(1, VECTORS + 1):
+            for rows in range(1, MR + 1):
+                block = builder.append_basic_block(f"tile{rows}x{vectors}")
+                switch.add_case(ir.Constant(WORD, vectors * MR + rows), block)
+                builder.position_at_end(block)
+                write_tile(writer, rows, vectors)
+                builder.branch(after)
+        builder.position_at_end(after)
+        return context.get_dummy_value()
+
+    return signature, build
+
+
+@intrinsic
+def compiled_copy(typing, vectors, B, b0, b_k, k, P, p0, p_k):
+    """P[p0 + i p_k + j] = B[b0 + i b_k + j] for i < k and j < a literal number of vectors."""
+    n = types.intp
+    signature = types.void(vectors, B, n, n, n, P, n, n)
+
+    def build(context, builder, signature, args):
+        writer = Writer(context, builder, signature, args)
+        there, here = writer.at(1, 2), writer.at(5, 6)
+
+        def row(i, values):
+            read, write = (writer.further(M, builder.mul(i, by))
+                           for M, by in ((there, args[3]), (here, args[7])))
+            for v in range(vectors.literal_value):
+                by = v * writer.lanes
+                writer.store(writer.load(writer.further(read, by)), writer.further(write, by))
+            return values
+
+        writer.all_of(args[4], [], row)
+        return context.get_dummy_value()
+
+    return (signature, build) if isinstance(vectors, types.IntegerLiteral) else None
+
+
+def turned(writer, block):
+    """The transpose of a square of vectors: squares of half, a quarter, .. of it change places."""
+    n, half = len(block), len(block) // 2
+    while half:
+        new = list(block)
+        for i in (i for i in range(n) if not i & half):
+            x, y = block[i], block[i + half]
+            new[i] = writer.shuffle(x, y, [j + n - half if j & half else j for j in range(n)])
+            new[i + half] = writer.shuffle(x, y, [j + n if j & half else j + half
+                                                  for j in range(n)])
+        block, half = new, half // 2
+    return block
+
+
+@intrinsic
+def compiled_turn(typing, B, b0, b_row, blocks, P, p0, p_k):
+    """P[p0 + i p_k + j] = B[b0 + j b_row + i], for j < lanes and i < blocks lanes."""
+    n = types.intp
+    signature = types.void(B, n, n, n, P, n, n)
+
+    def build(context, builder, signature, args):
+        writer = Writer(context, builder, signature, args)
+        there, here, lanes = writer.at(0, 1), writer.at(4, 5), writer.lanes
+
+        def square(i, values):
+            first = builder.mul(i, ir.Constant(WORD, lanes))
+            read = writer.further(there, first)
+            write = writer.further(here, builder.mul(first, args[6]))
+            rows = [writer.load(writer.further(read, builder.mul(args[2], ir.Constant(WORD, j))))
+                    for j in range(lanes)]
+            for i, row in enumerate(turned(writer, rows)):
+                writer.store(row, writer.further(write, builder.mul(args[6],
+                                                                    ir.Constant(WORD, i))))
+            return values
+
+        writer.loop(ir.Constant(WORD, 0), args[3], 1, [], square)
+        return context.get_dummy_value()
+
+    return signature, build
+
+
+# The same in NumPy --------------------------------------------------------------------------------
+
+def plain_matrix(memory, start, steps, sizes):
+    """Numbers of flat memory as a matrix, with these steps along its sides."""
+    one = memory.itemsize
+    return np.lib.stride_tricks.as_strided(memory[start:], sizes, (steps[0] * one, steps[1] * one))
+
+
+def plain_tile(rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """See `compiled_tile`."""
+    n = vectors * lanes(A)
+    A, B = plain_matrix(A, a0, (a_row, a_k), (rows, k)), plain_matrix(B, b0, (b_k, 1), (k, n))
+    T = plain_matrix(T, t0, (t_row, 1), (rows, n))
+    T[...] = T + A @ B if more else A @ B
+
+
+def plain_copy(vectors, B, b0, b_k, k, P, p0, p_k):
+    """See `compiled_copy`."""
+    n = vectors * lanes(B)
+    plain_matrix(P, p0, (p_k, 1), (k, n))[...] = plain_matrix(B, b0, (b_k, 1), (k, n))
+
+
+def plain_turn(B, b0, b_row, blocks, P, p0, p_k):
+    """See `compiled_turn`."""
+    sizes = blocks * lanes(B), lanes(B)
+    plain_matrix(P, p0, (p_k, 1), sizes)[...] = plain_matrix(B, b0, (1, b_row), sizes)
+
+
+one_tile, copy, turn = ((plain_tile, plain_copy, plain_turn) if config.DISABLE_JIT else
+                        (compiled_tile, compiled_copy, compiled_turn))
+
+
+# What kernels call --------------------------------------------------------------------------------
+
+@njit(**SERIAL)
+def panels(k, n, P):
+    """Room that `pack` needs for a matrix k x n of P's type."""
+    NR = VECTORS * lanes(P)
+    return -(-n // NR) * NR * k
+
+
+@njit(**SERIAL)
+def pack(B, b0, b_k, k, n, P, p0):
+    """Copy a matrix k x n, its rows b_k apart, to P: panels of NR columns, one after the other."""
+    L = lanes(P)
+    NR = VECTORS * L
+    for first in range(0, n, NR):
+        here, there, width = p0 + first * k, b0 + first, min(NR, n - first)
+        if width == NR:
+            copy(VECTORS, B, there, b_k, k, P, here, NR)
+            continue
+        P[here:here + k * NR] = 0
+        whole = width // L * L
+        for j in range(0, whole, L):
+            copy(1, B, there + j, b_k, k, P, here + j, NR)
+        for i in range(k):
+            row = B[there + i * b_k + whole:there + i * b_k + width]
+            to = P[here + i * NR + whole:here + i * NR + width]
+            for j in range(len(row)):
+                to[j] = row[j]
+
+
+@njit(**SERIAL)
+def pack_transposed(B, b0, b_row, k, n, P, p0):
+    """The same for a matrix that lies transposed: n rows of k numbers, b_row apart."""
+    L = lanes(P)
+    NR, whole = VECTORS * L, k // L * L
+    for first in range(0, n, NR):
+        here, width = p0 + first * k, min(NR, n - first)
+        if width < NR:
+            P[here:here + k * NR] = 0
+        squares = width // L * L
+        for j in range(0, squares, L):
+            turn(B, b0 + (first + j) * b_row, b_row, k // L, P, here + j, NR)
+        for j in range(width):
+            start = whole if j < squares else 0
+            row = B[b0 + (first + j) * b_row + start:b0 + (first + j) * b_row + k]
+            to = P[here + start * NR + j:here + k * NR]
+            for i in range(len(row)):
+                to[i * NR] = row[i]
+
+
+@njit(**SERIAL)
+def tile(rows, n, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """T = A B, or T += A B if `more`, for `rows` <= MR rows and n <= NR columns; see above."""
+    L = lanes(A)
+    one_tile(rows, -(-n // L), A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more)
+
+
+@njit(**SERIAL)
+def strip(m, n, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """The same for any number m of rows: in tiles of MR rows, or nearly, all alike."""
+    L, tiles, r = lanes(A), -(-m // MR), 0
+    vectors = -(-n // L)
+    for left in range(tiles, 0, -1):
+        rows = -(-(m - r) // left)
+        one_tile(rows, vectors, A, a0 + r * a_row, a_row, a_k, B, b0, b_k, k,
+                 T, t0 + r * t_row, t_row, more)
+        r += rows
+
+
+@njit(**SERIAL)
+def product(m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
+    """T = A B, or T += A B, m x n, for a B in the panels of `pack`; writes no more than T.
+
+    t : room for m NR numbers
+    """
+    NR = VECTORS * lanes(A)
+    for first in range(0, n, NR):
+        width, here = min(NR, n - first), p0 + first * k
+        if width == NR:
+            strip(m, NR, A, a0, a_row, a_k, P, here, NR, k, T, t0 + first, t_row, more)
+            continue
+        strip(m, width, A, a0, a_row, a_k, P, here, NR, k, t, 0, NR, False)
+        for r in range(m):
+            row, to = t[r * NR:r * NR + width], T[t0 + r * t_row + first:][:width]
+            for j in range(width):
+                to[j] = to[j] + row[j] if more else row[j]
