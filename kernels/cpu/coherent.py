@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 
 from minicredit.kernels import reference
-from minicredit.kernels.cpu.dense import SIGNED, means, products
+from minicredit.kernels.cpu.dense import means
 from minicredit.kernels.cpu.memory import agree, in_c, one_type
+from minicredit.kernels.cpu.products import SIGNED, products
 from minicredit.kernels.cpu.threads import SERIAL
 
 
@@ -48,7 +49,7 @@ def signed_slope(h, sign):
 
 
 def signed_pull_back(delta, W):
-    """See kernels.reference.signed_pull_back.  BLAS reads W transposed; nothing is copied."""
+    """See kernels.reference.signed_pull_back.  W is transposed as it is packed."""
     delta, W = one_type(delta, W)
     (K, n_in, n_out), N = W.shape, delta.shape[-2]
     agree("signed_pull_back", delta=(delta.shape, (K, N, n_out)))
@@ -60,7 +61,7 @@ def signed_pull_back(delta, W):
 
 
 def signed_grad(h, delta):
-    """See kernels.reference.signed_grad.  1 / N is BLAS's alpha."""
+    """See kernels.reference.signed_grad.  1 / N multiplies delta as it is packed."""
     h, delta = one_type(h, delta)
     (K, N, n_out), n_in, common = delta.shape, h.shape[-1], h.ndim == 2
     agree("signed_grad", h=(h.shape, (N, n_in) if common else (K, N, n_in)))
