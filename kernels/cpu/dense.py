@@ -22,26 +22,26 @@ TANH_SLOPE, RELU_SLOPE, DIFFERENCE, SIGNS = range(4)
 def dense(h, W, b, f):
     """See kernels.reference.dense.  Bias and nonlinearity go over each block as it is made."""
     h, W, b = one_type(h, W, b)
-    (N, n_in), (rows, n_out) = h.shape, W.shape
-    agree("dense", W=((rows, n_out), (n_in, n_out)), b=(b.shape, (n_out,)))
+    (N, n_in), n_out = h.shape, W.shape[1]
+    agree("dense", "W b", (W.shape, b.shape), ((n_in, n_out), (n_out,)))
     out = np.empty((N, n_out), h.dtype)
-    if not out.size or not n_in:
+    if not N * n_in * n_out:
         return reference.dense(h, W, b, f)
     (H, th), (V, tv) = flat(h), flat(W)
-    products(H, th, V, tv, (N, n_out, n_in, 0), out.reshape(-1), FOLLOWS[f], flat(b)[0])
+    products(H, th, V, tv, (N, n_out, n_in, 0), out.ravel(), FOLLOWS[f], flat(b)[0])
     return softmax(out) if f == "softmax" else out
 
 
 def pull_back(delta, W):
     """See kernels.reference.pull_back.  W is transposed as it is packed."""
     delta, W = one_type(delta, W)
-    (N, n_out), (n_in, columns) = delta.shape, W.shape
-    agree("pull_back", W=((n_in, columns), (n_in, n_out)))
+    (N, n_out), n_in = delta.shape, len(W)
+    agree("pull_back", "W", (W.shape,), ((n_in, n_out),))
     e = np.empty((N, n_in), delta.dtype)
-    if not e.size or not n_out:
+    if not N * n_in * n_out:
         return reference.pull_back(delta, W)
     (D, td), (V, tv) = flat(delta), flat(W)
-    products(D, td, V, not tv, (N, n_in, n_out, 0), e.reshape(-1))
+    products(D, td, V, not tv, (N, n_in, n_out, 0), e.ravel())
     return e
 
 
@@ -67,13 +67,13 @@ def means(delta, transposed, N, n, K, db):
 def dense_grad(h, delta):
     """See kernels.reference.dense_grad.  1 / N multiplies delta as it is packed: no second walk over dW."""
     h, delta = one_type(h, delta)
-    (N, n_in), (rows, n_out) = h.shape, delta.shape
-    agree("dense_grad", delta=((rows, n_out), (N, n_out)))
+    (N, n_in), n_out = h.shape, delta.shape[1]
+    agree("dense_grad", "delta", (delta.shape,), ((N, n_out),))
     if not N * n_in * n_out:
         return reference.dense_grad(h, delta)
     dW, db = np.empty((n_in, n_out), h.dtype), np.empty(n_out, h.dtype)
     (H, th), (D, td) = flat(h), flat(delta)
-    products(H, not th, D, td, (n_in, n_out, N, 0), dW.reshape(-1), alpha=1 / N)
+    products(H, not th, D, td, (n_in, n_out, N, 0), dW.ravel(), alpha=1 / N)
     means(D, td, N, n_out, 1, db)
     return dW, db
 
@@ -128,7 +128,7 @@ def times_slope(e, h, f):
 def difference(h, up, down):
     """See kernels.reference.difference.  One pass; the result lies in memory as h does."""
     h, up, down = one_type(h, up, down)
-    agree("difference", up=(up.shape, h.shape), down=(down.shape, h.shape))
+    agree("difference", "up down", (up.shape, down.shape), (h.shape, h.shape))
     h_hat, out, (H, up, down) = alike(h, up, down)
     of_each(DIFFERENCE, H, up, down, out)
     return h_hat
@@ -137,7 +137,7 @@ def difference(h, up, down):
 def with_signs(M, W):
     """See kernels.reference.with_signs.  One pass."""
     M, W = one_type(M, W)
-    agree("with_signs", W=(W.shape, M.shape))
+    agree("with_signs", "W", (W.shape,), (M.shape,))
     both, out, (M, W) = alike(M, W)
     of_each(SIGNS, M, W, W, out)
     return both

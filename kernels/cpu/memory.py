@@ -9,17 +9,16 @@ import numpy as np
 
 def flat(x):
     """The memory of a matrix, and whether it holds the transpose: columns one after the other."""
-    flags = x.flags
-    if flags.carray:                                # C order, aligned, not read-only
-        return x.reshape(-1), False
-    if flags.farray and x.ndim == 2:
-        return x.T.reshape(-1), True
-    return np.array(x, order="C").reshape(-1), False
+    if x.flags.carray:                              # C order, aligned, not read-only
+        return x.ravel(), False
+    if x.flags.farray and x.ndim == 2:
+        return x.T.ravel(), True
+    return np.array(x, order="C").ravel(), False
 
 
 def in_c(x):
     """The memory of an array in C order."""
-    return x.reshape(-1) if x.flags.carray else np.array(x, order="C").reshape(-1)
+    return x.ravel() if x.flags.carray else np.array(x, order="C").ravel()
 
 
 def alike(first, *others):
@@ -32,18 +31,21 @@ def alike(first, *others):
 
 def one_type(*arrays):
     """The arrays in the type that NumPy would compute in, if they are not of one type already."""
-    if all(x.dtype == arrays[0].dtype for x in arrays[1:]):
-        return arrays
-    return [x.astype(np.result_type(*arrays), copy=False) for x in arrays]
+    kind = arrays[0].dtype
+    for x in arrays:
+        if x.dtype is not kind:
+            return [x.astype(np.result_type(*arrays), copy=False) for x in arrays]
+    return arrays
 
 
-def agree(what, **sides):
-    """Refuse sizes that do not fit: a kernel believes them.
+def agree(what, names, got, wanted):
+    """Refuse sizes that do not fit, a tuple of them for as many names: a kernel believes them.
 
     Raises
     ------
     ValueError
     """
-    for name, (got, wanted) in sides.items():
-        if got != wanted:
-            raise ValueError(f"{what}: wanted {name} of shape {wanted}; got {got}")
+    if got != wanted:
+        for name, one, other in zip(names.split(), got, wanted):
+            if one != other:
+                raise ValueError(f"{what}: wanted {name} of shape {other}; got {one}")

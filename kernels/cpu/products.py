@@ -31,22 +31,31 @@ MOVED = 7                                           # multiplications in the tim
 # One block ----------------------------------------------------------------------------------------
 
 @njit(**FUSED)
-def follow(a, b, sign, f):
-    """f(a + b) of a part of a row, in place."""
+def follow(C, first, m, n, step, b, sign, f):
+    """f(C + b), in place, for m rows of C: n numbers each, `step` apart."""
+    nothing, end = C.dtype.type(0), first + m * step
     if f == TANH:
-        for j in range(len(a)):
-            a[j] = tanh(a[j] + b[j])
+        for row in range(first, end, step):
+            a = C[row:row + n]
+            for j in range(n):
+                a[j] = tanh(a[j] + b[j])
     elif f == RELU:
-        for j in range(len(a)):
-            v = a[j] + b[j]
-            a[j] = 0 if v < 0 else v                # NaN is not below 0, and stays
+        for row in range(first, end, step):
+            a = C[row:row + n]
+            for j in range(n):
+                v = a[j] + b[j]
+                a[j] = nothing if v < nothing else v            # NaN is not below 0, and stays
     elif f == SIGNED:
-        for j in range(len(a)):
-            v = a[j] + b[j]
-            a[j] = sign[j] * (0 if v < 0 else v)
-    else:
-        for j in range(len(a)):
-            a[j] += b[j]
+        for row in range(first, end, step):
+            a = C[row:row + n]
+            for j in range(n):
+                v = a[j] + b[j]
+                a[j] = sign[j] * (nothing if v < nothing else v)
+    elif f == LINEAR:
+        for row in range(first, end, step):
+            a = C[row:row + n]
+            for j in range(n):
+                a[j] += b[j]
 
 
 @njit(**SERIAL)
@@ -152,8 +161,7 @@ def numbered(at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, C):
     block(h, w, k, A, i * step + (r if ta else r * k), ta, lda,
           B, i * k * n + (j * k if tb else j), tb, ldb, alpha, C, first, n)
     if f != PLAIN:
-        for row in range(first, first + h * n, n):
-            follow(C[row:row + w], b[i * n + j:i * n + j + w], sign[j:j + w], f)
+        follow(C, first, h, w, n, b[i * n + j:i * n + j + w], sign[j:j + w], f)
 
 
 @njit(**SERIAL)
