@@ -17,7 +17,7 @@ from numba import get_num_threads, njit, prange
 
 from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.functions import tanh
-from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL, SMALL_PRODUCT, several
+from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL, SMALL_PRODUCT
 
 PLAIN, LINEAR, TANH, RELU, SIGNED = range(5)        # what follows a product; PLAIN: nothing
 GROUP = 4                                           # panels packed at a time
@@ -26,6 +26,7 @@ SHALLOW = 160                                       # numbers of A^T's columns t
 MOST = 512                                          # rows of a block
 NEAR = 1 << 17                                      # bytes of A that stay in the second cache
 MOVED = 7                                           # multiplications in the time of moving a number
+INLINE = {**SERIAL, "inline": "always"}             # each would be compiled again in every caller
 
 
 # One block ----------------------------------------------------------------------------------------
@@ -58,22 +59,21 @@ def follow(C, first, m, n, step, b, sign, f):
                 a[j] += b[j]
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def parted(n, at_most):
     """The size of n's parts, all alike or nearly: the fewest of so many at most."""
     return -(-n // max(1, -(-n // at_most)))
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def depth(k, A):
     """How many numbers of a sum are taken at a time."""
     return parted(k, DEEP // A.itemsize)
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def straight(m, k, A, a0, ta, step):
-    """Part of op(A) as a tile wants it: memory, where it begins, and the steps from row to row and
-    along a row."""
+    """Part of op(A) as a tile wants it: memory, its beginning, steps down and along its rows."""
     if not ta:
         return A, a0, step, 1
     if k <= SHALLOW and step * A.itemsize % 512:
@@ -84,7 +84,7 @@ def straight(m, k, A, a0, ta, step):
     return turned, 0, row, 1
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def panels(m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
     """T = A P, or T += A P if `more`, for packed panels P with c columns; whole vectors of T."""
     NR = tiles.VECTORS * tiles.lanes(T)
@@ -97,7 +97,7 @@ def panels(m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
                         P, first * k, NR, k, T, t0 + r * t_row + first, t_row, more)
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row):
     """T = alpha A op(B) for c columns, at most GROUP panels; whole vectors of T are written."""
     deep = depth(k, T)
@@ -113,7 +113,7 @@ def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row):
         panels(m, c, d, A, a0 + k0 * a_k, a_row, a_k, P, T, t0, t_row, k0 > 0)
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def block(m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc):
     """C = alpha op(A) op(B), m x c, in flat memory, rows of it lda, ldb and ldc numbers apart."""
     side, one = GROUP * tiles.VECTORS * tiles.lanes(C), C.dtype.type(alpha)
@@ -122,10 +122,10 @@ def block(m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc):
     T = np.empty(m * side, C.dtype)                 # what does not fit, or is not done in one go
     for j in range(0, c, side):
         width, there = min(side, c - j), b0 + (j * ldb if tb else j)
-        if width == side and depth(k, C) == k:
-            columns(m, side, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, C, c0 + j, ldc)
-        else:
-            columns(m, width, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, T, 0, side)
+        aside = width < side or depth(k, C) < k
+        R, r0, r_row = (T, 0, side) if aside else (C, c0 + j, ldc)
+        columns(m, width, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, R, r0, r_row)
+        if aside:
             tiles.unpack(m, width, T, side, C, c0 + j, ldc)
 
 
@@ -173,11 +173,11 @@ def in_turn(A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
 
 
 @njit(**PARALLEL)
-def at_once(A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
+def at_once(threads, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
     """All blocks, each in some thread; none touches what another writes."""
-    rows, wide = cut(m, n, K, tiles.VECTORS * tiles.lanes(C), get_num_threads())
+    rows, wide = cut(m, n, K, tiles.VECTORS * tiles.lanes(C), threads)
     for at in prange(K * -(-m // rows) * -(-n // wide)):
-        numbered(at, A, ta, B, tb, b, sign, f, alpha, (m, n, k, step), (rows, wide), C)
+        numbered(np.intp(at), A, ta, B, tb, b, sign, f, alpha, (m, n, k, step), (rows, wide), C)
 
 
 def products(A, ta, B, tb, sizes, out, f=PLAIN, b=None, sign=None, alpha=1.0, K=1):
@@ -194,5 +194,8 @@ def products(A, ta, B, tb, sizes, out, f=PLAIN, b=None, sign=None, alpha=1.0, K=
     """
     m, n, k, step = sizes
     b, sign = out if b is None else b, out if sign is None else sign        # of the right type
-    run = at_once if K * m * n * k > SMALL_PRODUCT and several() else in_turn
-    run(A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, out)
+    threads = get_num_threads() if K * m * n * k > SMALL_PRODUCT else 1
+    if threads > 1:
+        at_once(threads, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, out)
+    else:
+        in_turn(A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, out)
