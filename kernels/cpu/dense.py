@@ -65,7 +65,7 @@ def means(delta, transposed, N, n, K, db):
 
 
 def dense_grad(h, delta):
-    """See kernels.reference.dense_grad.  1 / N multiplies delta as it is packed: no second walk over dW."""
+    """See kernels.reference.dense_grad.  1 / N multiplies delta as it is packed, not dW."""
     h, delta = one_type(h, delta)
     (N, n_in), n_out = h.shape, delta.shape[1]
     agree("dense_grad", "delta", (delta.shape,), ((N, n_out),))

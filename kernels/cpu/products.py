@@ -100,7 +100,7 @@ def panels(m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
 @njit(**INLINE)
 def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row):
     """T = alpha A op(B) for c columns, at most GROUP panels; whole vectors of T are written."""
-    deep = depth(k, T)
+    NR, deep = tiles.VECTORS * tiles.lanes(T), depth(k, T)
     for k0 in range(0, k, deep):
         d = min(deep, k - k0)
         if tb:
@@ -108,7 +108,7 @@ def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row):
         else:
             tiles.pack(B, b0 + k0 * ldb, ldb, d, c, P, 0)
         if alpha != 1:
-            for i in range(len(P)):
+            for i in range(-(-c // NR) * NR * d):
                 P[i] *= alpha
         panels(m, c, d, A, a0 + k0 * a_k, a_row, a_k, P, T, t0, t_row, k0 > 0)
 
