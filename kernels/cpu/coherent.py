@@ -6,9 +6,8 @@ import numpy as np
 from numba import njit
 
 from minicredit.kernels import reference
-from minicredit.kernels.cpu.dense import means
 from minicredit.kernels.cpu.memory import agree, in_c, one_type
-from minicredit.kernels.cpu.products import SIGNED, products
+from minicredit.kernels.cpu.products import SIGNED, SUMS, products
 from minicredit.kernels.cpu.threads import SERIAL
 
 
@@ -17,8 +16,8 @@ def signed_dense(h, W, b, sign):
     h, W, b, sign = one_type(h, W, b, sign)
     (K, n_in, n_out), N = W.shape, h.shape[-2]
     common = h.ndim == 2
-    agree("signed_dense", "h b sign", (h.shape, b.shape, sign.shape),
-          ((N, n_in) if common else (K, N, n_in), (K, n_out), (n_out,)))
+    agree("signed_dense", h=(h.shape, (N, n_in) if common else (K, N, n_in)),
+          b=(b.shape, (K, n_out)), sign=(sign.shape, (n_out,)))
     out = np.empty((K, N, n_out), h.dtype)
     if not out.size or not n_in:
         return reference.signed_dense(h, W, b, sign)
@@ -41,7 +40,7 @@ def gates(h, sign, out):
 def signed_slope(h, sign):
     """See kernels.reference.signed_slope.  One pass."""
     h, sign = one_type(h, sign)
-    agree("signed_slope", "sign", (sign.shape,), (h.shape[-1:],))
+    agree("signed_slope", sign=(sign.shape, h.shape[-1:]))
     s = np.empty(h.shape, h.dtype)
     if s.size:
         gates(in_c(h), in_c(sign), s.reshape(-1))
@@ -52,7 +51,7 @@ def signed_pull_back(delta, W):
     """See kernels.reference.signed_pull_back.  W is transposed as it is packed."""
     delta, W = one_type(delta, W)
     (K, n_in, n_out), N = W.shape, delta.shape[-2]
-    agree("signed_pull_back", "delta", (delta.shape,), ((K, N, n_out),))
+    agree("signed_pull_back", delta=(delta.shape, (K, N, n_out)))
     e = np.empty((K, N, n_in), delta.dtype)
     if not e.size or not n_out:
         return reference.signed_pull_back(delta, W)
@@ -64,14 +63,12 @@ def signed_grad(h, delta):
     """See kernels.reference.signed_grad.  1 / N multiplies delta as it is packed."""
     h, delta = one_type(h, delta)
     (K, N, n_out), n_in, common = delta.shape, h.shape[-1], h.ndim == 2
-    agree("signed_grad", "h", (h.shape,), ((N, n_in) if common else (K, N, n_in),))
+    agree("signed_grad", h=(h.shape, (N, n_in) if common else (K, N, n_in)))
     if not K * N * n_in * n_out:
         return reference.signed_grad(h, delta)
     dW, db = np.empty((K, n_in, n_out), h.dtype), np.empty((K, n_out), h.dtype)
-    D = in_c(delta)
-    products(in_c(h), True, D, False, (n_in, n_out, N, 0 if common else N * n_in),
-             dW.ravel(), alpha=1 / N, K=K)
-    means(D, False, N, n_out, K, db.ravel())
+    products(in_c(h), True, in_c(delta), False, (n_in, n_out, N, 0 if common else N * n_in),
+             dW.ravel(), SUMS, db.ravel(), alpha=1 / N, K=K)
     return dW, db
 
 

@@ -10,8 +10,8 @@ from numba import njit, prange
 from minicredit.kernels import reference
 from minicredit.kernels.cpu.losses import softmax
 from minicredit.kernels.cpu.memory import agree, alike, flat, one_type
-from minicredit.kernels.cpu.products import LINEAR, RELU, TANH, products
-from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SERIAL, SMALL, several
+from minicredit.kernels.cpu.products import LINEAR, RELU, SUMS, TANH, products
+from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SMALL, several
 
 FOLLOWS = {"linear": LINEAR, "softmax": LINEAR, "tanh": TANH, "relu": RELU}
 TANH_SLOPE, RELU_SLOPE, DIFFERENCE, SIGNS = range(4)
@@ -23,7 +23,7 @@ def dense(h, W, b, f):
     """See kernels.reference.dense.  Bias and nonlinearity go over each block as it is made."""
     h, W, b = one_type(h, W, b)
     (N, n_in), n_out = h.shape, W.shape[1]
-    agree("dense", "W b", (W.shape, b.shape), ((n_in, n_out), (n_out,)))
+    agree("dense", W=(W.shape, (n_in, n_out)), b=(b.shape, (n_out,)))
     out = np.empty((N, n_out), h.dtype)
     if not N * n_in * n_out:
         return reference.dense(h, W, b, f)
@@ -36,7 +36,7 @@ def pull_back(delta, W):
     """See kernels.reference.pull_back.  W is transposed as it is packed."""
     delta, W = one_type(delta, W)
     (N, n_out), n_in = delta.shape, len(W)
-    agree("pull_back", "W", (W.shape,), ((n_in, n_out),))
+    agree("pull_back", W=(W.shape, (n_in, n_out)))
     e = np.empty((N, n_in), delta.dtype)
     if not N * n_in * n_out:
         return reference.pull_back(delta, W)
@@ -45,36 +45,16 @@ def pull_back(delta, W):
     return e
 
 
-@njit(**SERIAL)
-def means(delta, transposed, N, n, K, db):
-    """db[j] = sum over the N examples of delta[:, j] / N, in each of K matrices."""
-    db[:] = 0
-    for i in range(K):
-        if transposed:
-            for j in range(n):
-                db[j] = delta[j * N:(j + 1) * N].sum()
-        else:
-            part = db[i * n:(i + 1) * n]
-            for row in range(N):
-                first = (i * N + row) * n
-                one = delta[first:first + n]
-                for j in range(n):
-                    part[j] += one[j]
-    for j in range(len(db)):
-        db[j] /= N
-
-
 def dense_grad(h, delta):
     """See kernels.reference.dense_grad.  1 / N multiplies delta as it is packed, not dW."""
     h, delta = one_type(h, delta)
     (N, n_in), n_out = h.shape, delta.shape[1]
-    agree("dense_grad", "delta", (delta.shape,), ((N, n_out),))
+    agree("dense_grad", delta=(delta.shape, (N, n_out)))
     if not N * n_in * n_out:
         return reference.dense_grad(h, delta)
     dW, db = np.empty((n_in, n_out), h.dtype), np.empty(n_out, h.dtype)
     (H, th), (D, td) = flat(h), flat(delta)
-    products(H, not th, D, td, (n_in, n_out, N, 0), dW.ravel(), alpha=1 / N)
-    means(D, td, N, n_out, 1, db)
+    products(H, not th, D, td, (n_in, n_out, N, 0), dW.ravel(), SUMS, db, alpha=1 / N)
     return dW, db
 
 
@@ -128,7 +108,7 @@ def times_slope(e, h, f):
 def difference(h, up, down):
     """See kernels.reference.difference.  One pass; the result lies in memory as h does."""
     h, up, down = one_type(h, up, down)
-    agree("difference", "up down", (up.shape, down.shape), (h.shape, h.shape))
+    agree("difference", up=(up.shape, h.shape), down=(down.shape, h.shape))
     h_hat, out, (H, up, down) = alike(h, up, down)
     of_each(DIFFERENCE, H, up, down, out)
     return h_hat
@@ -137,7 +117,7 @@ def difference(h, up, down):
 def with_signs(M, W):
     """See kernels.reference.with_signs.  One pass."""
     M, W = one_type(M, W)
-    agree("with_signs", "W", (W.shape,), (M.shape,))
+    agree("with_signs", W=(W.shape, M.shape))
     both, out, (M, W) = alike(M, W)
     of_each(SIGNS, M, W, W, out)
     return both

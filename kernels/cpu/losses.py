@@ -72,7 +72,7 @@ def softmax(a):
 def softmax_xent(a, y):
     """See kernels.reference.softmax_xent.  A label that there is not raises IndexError there."""
     (N, K), y = a.shape, np.asarray(y, np.int64)
-    agree("softmax_xent", "y", (y.shape,), ((N,),))
+    agree("softmax_xent", y=(y.shape, (N,)))
     if N and not -K <= y.min() <= y.max() < K:
         raise IndexError(f"softmax_xent: wanted labels in 0..{K - 1}; got {y.min()} to {y.max()}")
     loss, delta = np.empty(N, a.dtype), np.empty((N, K), a.dtype)
@@ -84,7 +84,7 @@ def softmax_xent(a, y):
 def squared_error(a, y):
     """See kernels.reference.squared_error."""
     a, y = one_type(a, y)
-    agree("squared_error", "y", (y.shape,), (a.shape,))
+    agree("squared_error", y=(y.shape, a.shape))
     loss, delta = np.empty(len(a), a.dtype), np.empty(a.shape, a.dtype)
     if delta.size:
         square_rows(rows(a), rows(y), loss, delta)

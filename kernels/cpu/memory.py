@@ -38,14 +38,13 @@ def one_type(*arrays):
     return arrays
 
 
-def agree(what, names, got, wanted):
-    """Refuse sizes that do not fit, a tuple of them for as many names: a kernel believes them.
+def agree(what, **sides):
+    """Refuse sizes that do not fit: a kernel believes them.
 
     Raises
     ------
     ValueError
     """
-    if got != wanted:
-        for name, one, other in zip(names.split(), got, wanted):
-            if one != other:
-                raise ValueError(f"{what}: wanted {name} of shape {other}; got {one}")
+    for name, (got, wanted) in sides.items():
+        if got != wanted:
+            raise ValueError(f"{what}: wanted {name} of shape {wanted}; got {got}")

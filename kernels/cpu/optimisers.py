@@ -150,9 +150,9 @@ def walk(part, parts, w, g, state, numbers):
     """
     name = part.__name__.partition("_")[0]
     for x in state:
-        agree(name, "state", ((x.shape, x.dtype),), ((w.shape, w.dtype),))
+        agree(name, state=((x.shape, x.dtype), (w.shape, w.dtype)))
     if g is not None:
-        agree(name, "g", (g.shape,), (w.shape,))
+        agree(name, g=(g.shape, w.shape))
         state = (in_c(g if g.dtype == w.dtype else g.astype(w.dtype)), *state)
     run = parts if w.size > SMALL and several() else part
     run(w.reshape(-1), *(x.reshape(-1) for x in state), *numbers)

@@ -3,7 +3,7 @@
     for every group of GROUP panels of columns:
         for every part of k, DEEP bytes of it:
             pack that part of op(B)                             stays in a core's second cache
-            for every panel, for every tile of rows: C += A B   `tiles`; A and B in its first
+            for every panel, for every tile of rows: C += A B   `tiles`
     f(C + b)
 
 Every number of C is one chain of multiplications and additions in the order of k, whichever tile it
@@ -19,9 +19,9 @@ from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL, SMALL_PRODUCT
 
-PLAIN, LINEAR, TANH, RELU, SIGNED = range(5)        # what follows a product; PLAIN: nothing
+PLAIN, LINEAR, TANH, RELU, SIGNED, SUMS = range(6)  # what follows a product; PLAIN: nothing
 GROUP = 4                                           # panels packed at a time
-DEEP = 3200                                         # bytes of k at a time
+DEEP = 4096                                         # bytes of k at a time
 SHALLOW = 160                                       # numbers of A^T's columns that are near enough
 MOST = 512                                          # rows of a block
 NEAR = 1 << 17                                      # bytes of A that stay in the second cache
@@ -76,7 +76,7 @@ def straight(m, k, A, a0, ta, step):
     """Part of op(A) as a tile wants it: memory, its beginning, steps down and along its rows."""
     if not ta:
         return A, a0, step, 1
-    if k <= SHALLOW and step * A.itemsize % 512:
+    if k <= SHALLOW and k * step * A.itemsize <= NEAR and step * A.itemsize % 512:
         return A, a0, 1, step
     row = k + 2 * tiles.lanes(A)                    # one that is no power of two
     turned = np.empty(m * row, A.dtype)
@@ -98,8 +98,11 @@ def panels(m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
 
 
 @njit(**INLINE)
-def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row):
-    """T = alpha A op(B) for c columns, at most GROUP panels; whole vectors of T are written."""
+def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row, S):
+    """T = alpha A op(B) for c columns, at most GROUP panels; whole vectors of T are written.
+
+    If there is an S, it gets the sums of the columns of alpha op(B): one more row, of ones.
+    """
     NR, deep = tiles.VECTORS * tiles.lanes(T), depth(k, T)
     for k0 in range(0, k, deep):
         d = min(deep, k - k0)
@@ -111,22 +114,30 @@ def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row):
             for i in range(-(-c // NR) * NR * d):
                 P[i] *= alpha
         panels(m, c, d, A, a0 + k0 * a_k, a_row, a_k, P, T, t0, t_row, k0 > 0)
+        if len(S):
+            panels(1, c, d, np.ones(1, T.dtype), 0, 0, 0, P, S, 0, c, k0 > 0)
 
 
 @njit(**INLINE)
-def block(m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc):
-    """C = alpha op(A) op(B), m x c, in flat memory, rows of it lda, ldb and ldc numbers apart."""
+def block(m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc, sums):
+    """C = alpha op(A) op(B), m x c, in flat memory, rows of it lda, ldb and ldc numbers apart.
+
+    sums : room for c sums of alpha op(B)'s columns, or for none
+    """
     side, one = GROUP * tiles.VECTORS * tiles.lanes(C), C.dtype.type(alpha)
     A, a0, a_row, a_k = straight(m, k, A, a0, ta, lda)
     P = np.empty(side * depth(k, C), C.dtype)
     T = np.empty(m * side, C.dtype)                 # what does not fit, or is not done in one go
+    S = np.empty(side if len(sums) else 0, C.dtype)
     for j in range(0, c, side):
         width, there = min(side, c - j), b0 + (j * ldb if tb else j)
         aside = width < side or depth(k, C) < k
         R, r0, r_row = (T, 0, side) if aside else (C, c0 + j, ldc)
-        columns(m, width, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, R, r0, r_row)
+        columns(m, width, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, R, r0, r_row, S)
         if aside:
             tiles.unpack(m, width, T, side, C, c0 + j, ldc)
+        if len(sums):
+            sums[j:j + width] = S[:width]
 
 
 # All blocks ---------------------------------------------------------------------------------------
@@ -157,11 +168,12 @@ def numbered(at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, C):
     i, at = at // (down * across), at % (down * across)
     r, j = at // across * rows, at % across * wide
     h, w, first = min(rows, m - r), min(wide, n - j), i * m * n + r * n + j
-    lda, ldb = m if ta else k, k if tb else n
-    block(h, w, k, A, i * step + (r if ta else r * k), ta, lda,
-          B, i * k * n + (j * k if tb else j), tb, ldb, alpha, C, first, n)
-    if f != PLAIN:
-        follow(C, first, h, w, n, b[i * n + j:i * n + j + w], sign[j:j + w], f)
+    A_first, B_first = i * step + (r if ta else r * k), i * k * n + (j * k if tb else j)
+    part = b[i * n + j:i * n + j + w]
+    block(h, w, k, A, A_first, ta, m if ta else k, B, B_first, tb, k if tb else n, alpha,
+          C, first, n, part if f == SUMS and r == 0 else part[:0])
+    if f not in (PLAIN, SUMS):
+        follow(C, first, h, w, n, part, sign[j:j + w], f)
 
 
 @njit(**SERIAL)
@@ -182,6 +194,8 @@ def at_once(threads, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
 
 def products(A, ta, B, tb, sizes, out, f=PLAIN, b=None, sign=None, alpha=1.0, K=1):
     """out = f(alpha op(A) op(B) + b), K times, all in flat memory.
+
+    If f is SUMS, out = alpha op(A) op(B), and b becomes the sums of alpha op(B)'s columns.
 
     Parameters
     ----------
