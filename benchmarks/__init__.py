@@ -8,7 +8,7 @@
     check.py        no contender is timed before it did what the equations say
     peers_torch.py  peers_jax.py            the contenders, each as a careful user writes it
     timing.py       interleaved rounds, medians, the ceiling, the load of the machine, memory
-    steps.py  layers.py  start.py  rules.py     one group of rows each
+    steps.py  layers.py  start.py  rules.py  ladder.py     one group of rows each
     worker.py       one process for each number of threads, because libraries read it at import
     machine.py      what the numbers depend on: processor, versions, load
     tables.py       on the screen, in Markdown, as CSV

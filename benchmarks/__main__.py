@@ -26,6 +26,7 @@ from minicredit.screen import clock
 
 ROOT = Path(__file__).parents[1]
 BOTH_COUNTS = "dtp", "bp", "fa", "targets", "lc"
+ALONE = "ladder",                           # one thread is what they are about
 
 
 def listed(known):
@@ -61,7 +62,7 @@ def parser():
 def planned(args, threads):
     """What a process with so many threads measures.
 
-    Rules and starts are measured once, with the most threads there are.
+    Rules and starts are measured once, with the most threads there are; the ladder with one.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def planned(args, threads):
                "without": args.without, "threads": threads}
     jobs = []
     for group in args.only:
-        if group in BOTH_COUNTS or threads == max(args.counts):
+        if group in BOTH_COUNTS or threads == (1 if group in ALONE else max(args.counts)):
             module = import_module(f"benchmarks.{MODULES[group]}")
             jobs += [((group, number), seconds)
                      for number, (_, seconds) in enumerate(module.jobs(group, options))]

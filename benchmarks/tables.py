@@ -18,6 +18,7 @@ from statistics import median
 
 from benchmarks.timing import QUIET, ratios, spread
 
+BLAS = "np.matmul"              # as the ladder's rows call it
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 TITLES = {
     "dtp": "Difference target propagation, one step of inverses and forward maps",
@@ -27,6 +28,7 @@ TITLES = {
     "lc": "Locally connected layer: forward, pull back, gradient",
     "memory": "Locally connected layer: memory that a step needs, beside what it is given, MiB",
     "start": "From starting a process to the end of its first step, seconds",
+    "ladder": "The ladder: a product of matrices, an idea a rung; GF/s, and the share of NumPy's",
     "rules": "A rule's epoch of MNIST and its memory, NumPy against Numba",
 }
 READ = ("Cells: milliseconds a step, and how many times as long as *minicredit numba* that is: "
@@ -48,7 +50,7 @@ def ours(row):
 
 def share(row, name):
     """The share of the ceiling that a contender's products reach; its median, or None."""
-    if not row.get("operations") or name not in row["times"]:
+    if not row.get("ceilings") or name not in row["times"]:
         return None
     return median(row["operations"] / t / c for t, c in zip(row["times"][name], row["ceilings"]))
 
@@ -136,6 +138,27 @@ def rules_table(rows):
     return TITLES["rules"], columns, lines, notes(rows)
 
 
+def ladder_table(rows):
+    """Operations a second of each rung, and its share of what NumPy's product reaches."""
+    names = list(dict.fromkeys(name for row in rows for name in row["times"]))
+    names.sort(key=lambda name: name == BLAS)
+    return (TITLES["ladder"], ["", "threads", *names],
+            [[row["what"], str(row["threads"]), *(rung(row, name) for name in names)]
+             for row in rows if row["times"]], notes(rows))
+
+
+def rung(row, name):
+    """A cell of the ladder's table; text."""
+    if name not in row["times"]:
+        return "-"
+    text = f"{row['operations'] / median(row['times'][name]) / 1e9:.1f}"
+    reached, goal = ratios(row["times"], name, BLAS), row["goals"].get(name)
+    if name == BLAS or not reached:
+        return text
+    text += f", {100 * reached[0]:.0f} %"
+    return text + (f"; goal {100 * goal:.0f} %" + ", missed" * (reached[0] < goal) if goal else "")
+
+
 def notes(rows):
     """Who is left out and why, and where the machine was not quiet."""
     found = {}
@@ -170,6 +193,8 @@ def tables(rows):
             found.append(start_table(of))
         elif group == "rules":
             found.append(rules_table(of))
+        elif group == "ladder":
+            found.append(ladder_table(of))
         else:
             found.append(steps_table(group, of))
         if group == "lc":
@@ -183,7 +208,7 @@ def show(rows, console):
     """On the screen: as in Markdown, but a contender a line where a column each is too wide."""
     for title, columns, lines, told in tables(rows):
         group = next(group for group in TITLES if TITLES[group] == title)
-        if group in ("memory", "start", "rules"):
+        if group in ("memory", "start", "rules", "ladder"):
             console.print(printed(title, columns, lines))
         else:
             console.print(printed_steps(title, [row for row in rows if row["group"] == group]))
@@ -225,7 +250,7 @@ def printed_steps(title, rows):
 def markdown(rows, about):
     """The same; about are the lines that say when, where and how."""
     text = [*about, ""]
-    if any("operations" in row for row in rows):
+    if any(row.get("ceilings") for row in rows):
         text += [READ, ""]
     for title, columns, lines, told in tables(rows):
         text += [f"**{title}**", "", *piped([columns, ["---"] + ["---:"] * (len(columns) - 1)]),

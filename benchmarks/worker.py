@@ -15,7 +15,7 @@ from importlib import import_module
 WITH_THREADS = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"
 SAYS = "benchmarks: "           # begins the lines that are ours, whatever libraries print
 MODULES = {"dtp": "steps", "bp": "steps", "fa": "steps", "targets": "steps", "lc": "layers",
-           "start": "start", "rules": "rules"}
+           "start": "start", "rules": "rules", "ladder": "ladder"}
 
 
 def environment(threads):

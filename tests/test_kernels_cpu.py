@@ -1,4 +1,5 @@
-"""The compiled backend's own parts, by themselves: the register tile and its panels."""
+"""The compiled backend's own parts: the register tile, its panels, and how products are cut."""
+import numba
 import numpy as np
 import pytest
 
@@ -10,9 +11,11 @@ try:
 except BackendError as refused:
     pytest.skip(str(refused), allow_module_level=True)
 
-from minicredit.kernels.cpu import tiles
+from minicredit.kernels import cpu, reference
+from minicredit.kernels.cpu import products, tiles
 
 DTYPES = "float32", "float64"
+exact = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy adds up as it likes")
 MR, NR = tiles.MR, tiles.NR["float32"]
 ROWS = sorted({*range(1, MR + 3), 2 * MR - 1, 2 * MR, 4 * MR + 1, 31})
 COLUMNS = sorted({1, 2, NR // 2 - 1, NR // 2, NR // 2 + 1, NR - 1, NR, NR + 1, 3 * NR + 5})
@@ -101,3 +104,91 @@ def test_a_tile_reads_rows_that_lie_apart_as_they_lie():
     tiles.tile(MR, NR, A.reshape(-1), 0, 11, 1, B.reshape(-1), NR, 3 * NR, 11, T, 0, NR, False)
     want = A.astype("float64") @ B[:, NR:2 * NR]
     assert_close(T.reshape(MR, NR), want, 11, np.abs(A) @ np.abs(B[:, NR:2 * NR]))
+
+
+# Products of any size -----------------------------------------------------------------------------
+
+SIZES = [(1, 1, 1), (MR - 1, 7, NR - 1), (MR, 8, NR), (MR + 1, 9, NR + 1), (2, 3, 4 * NR),
+         (2 * MR + 1, 13, 4 * NR + 1), (31, products.SHALLOW + 1, 17), (3, 5, 9 * NR - 1),
+         (products.MOST + 1, 2, 3), (5, products.DEEP // 4 + 1, NR + 3), (40, 128, 128),
+         (129, 256, 70), (67, 2 * products.DEEP // 4, 4 * NR), (4 * MR, 1024, 129), (140, 130, 131)]
+
+
+def in_order(M, order):
+    """A matrix in C order, in Fortran order, or in neither."""
+    return np.repeat(M, 2, axis=1)[:, ::2] if order == "neither" else np.array(M, order=order)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("orders", ["CC", "FC", "CF", "FF", ("neither", "C"), ("C", "neither")])
+@pytest.mark.parametrize("N, n_in, n_out", SIZES)
+def test_dense_products_are_right_in_every_order_of_memory(N, n_in, n_out, orders, dtype):
+    h, W = numbers(dtype, N, n_in), numbers(dtype, n_in, n_out)
+    b, delta = numbers(dtype, n_out), numbers(dtype, N, n_out, seed=1)
+    wide_h, wide_W, wide_delta = (a.astype("float64") for a in (h, W, delta))
+    size_h, size_W, size_delta = abs(wide_h), abs(wide_W), abs(wide_delta)
+    first, second = orders
+    assert_close(cpu.dense(in_order(h, first), in_order(W, second), b, "relu"),
+                 reference.dense(wide_h, wide_W, b, "relu"), n_in + 1, size_h @ size_W + abs(b))
+    assert_close(cpu.pull_back(in_order(delta, first), in_order(W, second)),
+                 wide_delta @ wide_W.T, n_out, size_delta @ size_W.T)
+    dW, db = cpu.dense_grad(in_order(h, first), in_order(delta, second))
+    assert_close(dW, wide_h.T @ wide_delta / N, N + 1, size_h.T @ size_delta / N)
+    assert_close(db, wide_delta.mean(axis=0), N + 1, size_delta.mean(axis=0))
+
+
+def by_blocks(cut, K, m, n, k, ta, tb, f="float32"):
+    """K products, cut so; one A for all of them."""
+    A, B = numbers(f, k, m) if ta else numbers(f, m, k), numbers(f, K, k * n)
+    b, sign, C = numbers(f, K, n), np.sign(numbers(f, n)), np.full((K, m, n), np.nan, f)
+    rows, wide = cut
+    for at in range(K * -(-m // rows) * -(-n // wide)):
+        products.numbered(at, A.reshape(-1), ta, B.reshape(-1), tb, b.reshape(-1), sign,
+                          products.SIGNED, 1 / m, (m, n, k, 0), cut, C.reshape(-1))
+    return C
+
+
+@exact
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+@pytest.mark.parametrize("m, n, k", [(50, 9 * NR + 3, 37), (33, 5 * NR, 1024), (31, 40, 1601)])
+def test_the_bits_do_not_depend_on_how_a_product_is_cut(m, n, k, ta, tb):
+    whole = by_blocks((m, n), 2, m, n, k, ta, tb)
+    assert np.isfinite(whole).all()
+    for threads in (2, 3, 4, 16, 64):
+        cut = products.cut(m, n, 2, NR, threads)
+        assert same(by_blocks(cut, 2, m, n, k, ta, tb), whole), cut
+    assert same(by_blocks((1, NR), 2, m, n, k, ta, tb), whole)
+
+
+@pytest.mark.parametrize("m, n", [(1, 1), (7, 240), (100, 240), (784, 240), (1024, 1024)])
+def test_a_product_is_cut_for_the_threads_there_are(m, n):
+    for threads in (1, 2, 4, 16):
+        rows, wide = products.cut(m, n, 1, NR, threads)
+        assert 1 <= rows <= m and 1 <= wide <= n and (wide == n or wide % NR == 0)
+        if m * n >= 100 * 240:
+            turns = -(-(-(-m // rows) * -(-n // wide)) // threads)
+            assert turns * rows * wide < 1.3 * m * n / threads, (rows, wide)
+
+
+THREADED = {"dense": lambda h, W, d: cpu.dense(h, W, d[0], "tanh"),
+            "pull_back": lambda h, W, d: cpu.pull_back(d, W),
+            "dense_grad": lambda h, W, d: cpu.dense_grad(h, d),
+            "signed_dense": lambda h, W, d: cpu.signed_dense(h, W[None], d[:1], np.sign(d[0])),
+            "signed_pull_back": lambda h, W, d: cpu.signed_pull_back(d[None], W[None]),
+            "signed_grad": lambda h, W, d: cpu.signed_grad(h, d[None])}
+
+
+@exact
+@pytest.mark.parametrize("operation", THREADED)
+@pytest.mark.parametrize("N, n_in, n_out", [(140, 130, 131), (100, 240, 240), (130, 1024, 256)])
+def test_one_thread_and_all_of_them_find_the_same_bits(operation, N, n_in, n_out):
+    if (most := numba.get_num_threads()) == 1:
+        pytest.skip("there is one thread only")
+    h, W, d = (numbers("float32", *s) for s in ((N, n_in), (n_in, n_out), (N, n_out)))
+    found = []
+    for threads in (1, most):
+        numba.set_num_threads(threads)
+        out = THREADED[operation](h, W, d)
+        found.append(out if isinstance(out, tuple) else (out,))
+    assert all(same(one, other) for one, other in zip(*found))

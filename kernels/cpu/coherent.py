@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from minicredit.kernels import reference
-from minicredit.kernels.cpu.dense import SIGNED, means, products
 from minicredit.kernels.cpu.memory import agree, in_c, one_type
+from minicredit.kernels.cpu.products import SIGNED, SUMS, products
 from minicredit.kernels.cpu.threads import SERIAL
 
 
@@ -22,7 +22,7 @@ def signed_dense(h, W, b, sign):
     if not out.size or not n_in:
         return reference.signed_dense(h, W, b, sign)
     products(in_c(h), False, in_c(W), False, (N, n_out, n_in, 0 if common else N * n_in),
-             out.reshape(-1), SIGNED, in_c(b), in_c(sign), K=K)
+             out.ravel(), SIGNED, in_c(b), in_c(sign), K=K)
     return out
 
 
@@ -48,29 +48,27 @@ def signed_slope(h, sign):
 
 
 def signed_pull_back(delta, W):
-    """See kernels.reference.signed_pull_back.  BLAS reads W transposed; nothing is copied."""
+    """See kernels.reference.signed_pull_back.  W is transposed as it is packed."""
     delta, W = one_type(delta, W)
     (K, n_in, n_out), N = W.shape, delta.shape[-2]
     agree("signed_pull_back", delta=(delta.shape, (K, N, n_out)))
     e = np.empty((K, N, n_in), delta.dtype)
     if not e.size or not n_out:
         return reference.signed_pull_back(delta, W)
-    products(in_c(delta), False, in_c(W), True, (N, n_in, n_out, N * n_out), e.reshape(-1), K=K)
+    products(in_c(delta), False, in_c(W), True, (N, n_in, n_out, N * n_out), e.ravel(), K=K)
     return e
 
 
 def signed_grad(h, delta):
-    """See kernels.reference.signed_grad.  1 / N is BLAS's alpha."""
+    """See kernels.reference.signed_grad.  1 / N multiplies delta as it is packed."""
     h, delta = one_type(h, delta)
     (K, N, n_out), n_in, common = delta.shape, h.shape[-1], h.ndim == 2
     agree("signed_grad", h=(h.shape, (N, n_in) if common else (K, N, n_in)))
     if not K * N * n_in * n_out:
         return reference.signed_grad(h, delta)
     dW, db = np.empty((K, n_in, n_out), h.dtype), np.empty((K, n_out), h.dtype)
-    D = in_c(delta)
-    products(in_c(h), True, D, False, (n_in, n_out, N, 0 if common else N * n_in),
-             dW.reshape(-1), alpha=1 / N, K=K)
-    means(D, False, N, n_out, K, db.reshape(-1))
+    products(in_c(h), True, in_c(delta), False, (n_in, n_out, N, 0 if common else N * n_in),
+             dW.ravel(), SUMS, db.ravel(), alpha=1 / N, K=K)
     return dW, db
 
 

@@ -1,160 +1,60 @@
 """Dense layers: `kernels.reference`'s activations, in Numba.
 
-Every product of matrices here and in `coherent` is one kernel, `products`: K of them, cut into
-blocks of ROWS x COLUMNS of the result.  A block is one call of BLAS, and what follows a product
-(bias, nonlinearity) is done to the block while it is in the core's cache.  Blocks take columns
-before rows, because BLAS copies W, the larger factor, for every block of rows again.
-
-Whatever goes number by number is one kernel too, `each`.
+Every product of matrices, here and in `coherent`, is one kernel, `products`, and what follows it
+(bias, nonlinearity) is done to a block while it is in the core's cache.  Whatever goes number by
+number is one kernel too, `each`.
 """
 import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels import reference
-from minicredit.kernels.cpu.blas import gemm
-from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import softmax
 from minicredit.kernels.cpu.memory import agree, alike, flat, one_type
-from minicredit.kernels.cpu.threads import (FUSED, PARALLEL, PART, SERIAL, SMALL, SMALL_PRODUCT,
-                                            several)
+from minicredit.kernels.cpu.products import LINEAR, RELU, SUMS, TANH, products
+from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SMALL, several
 
-PLAIN, LINEAR, TANH, RELU, SIGNED = range(5)        # what follows a product; PLAIN: nothing
 FOLLOWS = {"linear": LINEAR, "softmax": LINEAR, "tanh": TANH, "relu": RELU}
 TANH_SLOPE, RELU_SLOPE, DIFFERENCE, SIGNS = range(4)
-ROWS, COLUMNS = 512, 64                             # of a block; more columns if there are many
 
 
 # Products -----------------------------------------------------------------------------------------
 
-@njit(**FUSED)
-def follow(a, b, sign, f):
-    """f(a + b) of a part of a row, in place."""
-    if f == TANH:
-        for j in range(len(a)):
-            a[j] = tanh(a[j] + b[j])
-    elif f == RELU:
-        for j in range(len(a)):
-            v = a[j] + b[j]
-            a[j] = 0 if v < 0 else v                # NaN is not below 0, and stays
-    elif f == SIGNED:
-        for j in range(len(a)):
-            v = a[j] + b[j]
-            a[j] = sign[j] * (0 if v < 0 else v)
-    else:
-        for j in range(len(a)):
-            a[j] += b[j]
-
-
-@njit(**SERIAL)
-def block(at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, out):
-    """Block `at` of all the blocks of K products."""
-    m, n, k, step = sizes                           # out[i] is m x n; A[i + 1] begins `step` later
-    rows, columns = cut
-    down, across = -(-m // rows), -(-n // columns)
-    i, at = at // (down * across), at % (down * across)
-    r, c = at // across * rows, at % across * columns
-    height, width = min(rows, m - r), min(columns, n - c)
-    start = i * m * n + r * n + c
-    gemm(height, width, k, alpha, A, i * step + (r if ta else r * k), m if ta else k, ta,
-         B, i * k * n + (c * k if tb else c), k if tb else n, tb, 0, out, start, n)
-    if f != PLAIN:
-        for row in range(height):
-            first = start + row * n
-            follow(out[first:first + width], b[i * n + c:i * n + c + width], sign[c:c + width], f)
-
-
-@njit(**SERIAL)
-def blocks_in_turn(n, A, ta, B, tb, b, sign, f, alpha, sizes, cut, out):
-    """All blocks, in one thread."""
-    for at in range(n):
-        block(at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, out)
-
-
-@njit(**PARALLEL)
-def blocks_at_once(n, A, ta, B, tb, b, sign, f, alpha, sizes, cut, out):
-    """All blocks, each in some thread; none touches what another writes."""
-    for at in prange(n):
-        block(at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, out)
-
-
-def products(A, ta, B, tb, sizes, out, f=PLAIN, b=None, sign=None, alpha=1.0, K=1):
-    """out = f(alpha op(A) op(B) + b), K times, all in flat memory.
-
-    Parameters
-    ----------
-    A, B : array
-        m x k and k x n matrices, or their transposes if ta or tb, K of them one after the other.
-    sizes : (m, n, k, step)
-        step: from one A to the next; 0 if all share one.
-    out : array
-        Room for K times m x n.
-    """
-    m, n, k, _ = sizes
-    b, sign = out if b is None else b, out if sign is None else sign        # of the right type
-    rows, columns = m, n
-    if K * m * n * k > SMALL_PRODUCT:
-        rows, columns = min(m, ROWS), min(n, max(COLUMNS, -(-n // 8 // COLUMNS) * COLUMNS))
-    n_blocks = K * -(-m // rows) * -(-n // columns)
-    run = blocks_at_once if n_blocks > 1 and several() else blocks_in_turn
-    run(n_blocks, A, ta, B, tb, b, sign, f, alpha, sizes, (rows, columns), out)
-
-
 def dense(h, W, b, f):
     """See kernels.reference.dense.  Bias and nonlinearity go over each block as it is made."""
     h, W, b = one_type(h, W, b)
-    (N, n_in), (rows, n_out) = h.shape, W.shape
-    agree("dense", W=((rows, n_out), (n_in, n_out)), b=(b.shape, (n_out,)))
+    (N, n_in), n_out = h.shape, W.shape[1]
+    agree("dense", W=(W.shape, (n_in, n_out)), b=(b.shape, (n_out,)))
     out = np.empty((N, n_out), h.dtype)
-    if not out.size or not n_in:
+    if not N * n_in * n_out:
         return reference.dense(h, W, b, f)
     (H, th), (V, tv) = flat(h), flat(W)
-    products(H, th, V, tv, (N, n_out, n_in, 0), out.reshape(-1), FOLLOWS[f], flat(b)[0])
+    products(H, th, V, tv, (N, n_out, n_in, 0), out.ravel(), FOLLOWS[f], flat(b)[0])
     return softmax(out) if f == "softmax" else out
 
 
 def pull_back(delta, W):
-    """See kernels.reference.pull_back.  BLAS reads W transposed; nothing is copied."""
+    """See kernels.reference.pull_back.  W is transposed as it is packed."""
     delta, W = one_type(delta, W)
-    (N, n_out), (n_in, columns) = delta.shape, W.shape
-    agree("pull_back", W=((n_in, columns), (n_in, n_out)))
+    (N, n_out), n_in = delta.shape, len(W)
+    agree("pull_back", W=(W.shape, (n_in, n_out)))
     e = np.empty((N, n_in), delta.dtype)
-    if not e.size or not n_out:
+    if not N * n_in * n_out:
         return reference.pull_back(delta, W)
     (D, td), (V, tv) = flat(delta), flat(W)
-    products(D, td, V, not tv, (N, n_in, n_out, 0), e.reshape(-1))
+    products(D, td, V, not tv, (N, n_in, n_out, 0), e.ravel())
     return e
 
 
-@njit(**SERIAL)
-def means(delta, transposed, N, n, K, db):
-    """db[j] = sum over the N examples of delta[:, j] / N, in each of K matrices."""
-    db[:] = 0
-    for i in range(K):
-        if transposed:
-            for j in range(n):
-                db[j] = delta[j * N:(j + 1) * N].sum()
-        else:
-            part = db[i * n:(i + 1) * n]
-            for row in range(N):
-                first = (i * N + row) * n
-                one = delta[first:first + n]
-                for j in range(n):
-                    part[j] += one[j]
-    for j in range(len(db)):
-        db[j] /= N
-
-
 def dense_grad(h, delta):
-    """See kernels.reference.dense_grad.  1 / N is BLAS's alpha: no second walk over dW."""
+    """See kernels.reference.dense_grad.  1 / N multiplies delta as it is packed, not dW."""
     h, delta = one_type(h, delta)
-    (N, n_in), (rows, n_out) = h.shape, delta.shape
-    agree("dense_grad", delta=((rows, n_out), (N, n_out)))
+    (N, n_in), n_out = h.shape, delta.shape[1]
+    agree("dense_grad", delta=(delta.shape, (N, n_out)))
     if not N * n_in * n_out:
         return reference.dense_grad(h, delta)
     dW, db = np.empty((n_in, n_out), h.dtype), np.empty(n_out, h.dtype)
     (H, th), (D, td) = flat(h), flat(delta)
-    products(H, not th, D, td, (n_in, n_out, N, 0), dW.reshape(-1), alpha=1 / N)
-    means(D, td, N, n_out, 1, db)
+    products(H, not th, D, td, (n_in, n_out, N, 0), dW.ravel(), SUMS, db, alpha=1 / N)
     return dW, db
 
 

@@ -17,17 +17,16 @@ LINE = 64                                           # bytes of a line of the cac
 
 def flat(x):
     """The memory of a matrix, and whether it holds the transpose: columns one after the other."""
-    flags = x.flags
-    if flags.carray:                                # C order, aligned, not read-only
-        return x.reshape(-1), False
-    if flags.farray and x.ndim == 2:
-        return x.T.reshape(-1), True
-    return np.array(x, order="C").reshape(-1), False
+    if x.flags.carray:                              # C order, aligned, not read-only
+        return x.ravel(), False
+    if x.flags.farray and x.ndim == 2:
+        return x.T.ravel(), True
+    return np.array(x, order="C").ravel(), False
 
 
 def in_c(x):
     """The memory of an array in C order."""
-    return x.reshape(-1) if x.flags.carray else np.array(x, order="C").reshape(-1)
+    return x.ravel() if x.flags.carray else np.array(x, order="C").ravel()
 
 
 def in_f(x):
@@ -102,9 +101,11 @@ def other_way(memory, m, n):
 
 def one_type(*arrays):
     """The arrays in the type that NumPy would compute in, if they are not of one type already."""
-    if all(x.dtype == arrays[0].dtype for x in arrays[1:]):
-        return arrays
-    return [x.astype(np.result_type(*arrays), copy=False) for x in arrays]
+    kind = arrays[0].dtype
+    for x in arrays:
+        if x.dtype is not kind:
+            return [x.astype(np.result_type(*arrays), copy=False) for x in arrays]
+    return arrays
 
 
 def agree(what, **sides):

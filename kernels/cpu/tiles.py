@@ -202,27 +202,34 @@ def compiled_tile(typing, rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0
 
 
 @intrinsic
-def compiled_copy(typing, vectors, B, b0, b_k, k, P, p0, p_k):
-    """P[p0 + i p_k + j] = B[b0 + i b_k + j] for i < k and j < a literal number of vectors."""
+def compiled_copy(typing, panels, vectors, B, b0, b_k, k, P, p0, p_k):
+    """P[p0 + (q k + i) p_k + j] = B[b0 + i b_k + q p_k + j], for i < k and j < some vectors.
+
+    How many panels q there are, and how many vectors, are literal numbers.
+    """
     n = types.intp
-    signature = types.void(vectors, B, n, n, n, P, n, n)
+    signature = types.void(panels, vectors, B, n, n, n, P, n, n)
 
     def build(context, builder, signature, args):
         writer = Writer(context, builder, signature, args)
-        there, here = writer.at(1, 2), writer.at(5, 6)
+        there, here, p_k, L = writer.at(2, 3), writer.at(6, 7), args[8], writer.lanes
+        across = builder.mul(args[5], p_k)          # from panel to panel
 
         def row(i, values):
             read, write = (writer.further(M, builder.mul(i, by))
-                           for M, by in ((there, args[3]), (here, args[7])))
-            for v in range(vectors.literal_value):
-                by = v * writer.lanes
-                writer.store(writer.load(writer.further(read, by)), writer.further(write, by))
+                           for M, by in ((there, args[4]), (here, p_k)))
+            for q in range(panels.literal_value):
+                for v in range(vectors.literal_value):
+                    writer.store(writer.load(writer.further(read, v * L)),
+                                 writer.further(write, v * L))
+                read, write = writer.further(read, p_k), writer.further(write, across)
             return values
 
-        writer.all_of(args[4], [], row)
+        writer.all_of(args[5], [], row)
         return context.get_dummy_value()
 
-    return (signature, build) if isinstance(vectors, types.IntegerLiteral) else None
+    literal = all(isinstance(x, types.IntegerLiteral) for x in (panels, vectors))
+    return (signature, build) if literal else None
 
 
 def turned(writer, block):
@@ -282,10 +289,12 @@ def plain_tile(rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, mo
     T[...] = T + A @ B if more else A @ B
 
 
-def plain_copy(vectors, B, b0, b_k, k, P, p0, p_k):
+def plain_copy(panels, vectors, B, b0, b_k, k, P, p0, p_k):
     """See `compiled_copy`."""
-    n = vectors * lanes(B)
-    plain_matrix(P, p0, (p_k, 1), (k, n))[...] = plain_matrix(B, b0, (b_k, 1), (k, n))
+    sizes = k, vectors * lanes(B)
+    for q in range(panels):
+        there = plain_matrix(B, b0 + q * p_k, (b_k, 1), sizes)
+        plain_matrix(P, p0 + q * k * p_k, (p_k, 1), sizes)[...] = there
 
 
 def plain_turn(B, b0, b_row, blocks, P, p0, p_k):
@@ -309,43 +318,57 @@ def panels(k, n, P):
 
 @njit(**SERIAL)
 def pack(B, b0, b_k, k, n, P, p0):
-    """Copy a matrix k x n, its rows b_k apart, to P: panels of NR columns, one after the other."""
+    """Copy a matrix k x n, its rows b_k apart, to P: panels of NR columns, one after the other.
+
+    Four panels at a time: a wide matrix has a row in every page, and is read along its rows.
+    """
     L = lanes(P)
     NR = VECTORS * L
-    for first in range(0, n, NR):
-        here, there, width = p0 + first * k, b0 + first, min(NR, n - first)
-        if width == NR:
-            copy(VECTORS, B, there, b_k, k, P, here, NR)
-            continue
-        P[here:here + k * NR] = 0
-        whole = width // L * L
-        for j in range(0, whole, L):
-            copy(1, B, there + j, b_k, k, P, here + j, NR)
-        for i in range(k):
-            row = B[there + i * b_k + whole:there + i * b_k + width]
-            to = P[here + i * NR + whole:here + i * NR + width]
-            for j in range(len(row)):
-                to[j] = row[j]
+    whole, first = n // NR * NR, 0
+    while first < whole:
+        if whole - first >= 4 * NR:
+            copy(4, VECTORS, B, b0 + first, b_k, k, P, p0 + first * k, NR)
+            first += 4 * NR
+        else:
+            copy(1, VECTORS, B, b0 + first, b_k, k, P, p0 + first * k, NR)
+            first += NR
+    if whole == n:
+        return
+    here, whole = p0 + first * k, n // L * L
+    P[here:here + k * NR] = 0
+    for j in range(first, whole, L):
+        copy(1, 1, B, b0 + j, b_k, k, P, here + j - first, NR)
+    for i in range(k):
+        row = B[b0 + i * b_k + whole:b0 + i * b_k + n]
+        to = P[here + i * NR + whole - first:][:n - whole]
+        for j in range(len(row)):
+            to[j] = row[j]
+
+
+@njit(**SERIAL)
+def transpose(B, b0, b_row, k, n, P, p0, p_k):
+    """P[p0 + i p_k + j] = B[b0 + j b_row + i] for i < k and j < n: n rows become n columns."""
+    L = lanes(P)
+    whole, squares = k // L * L, n // L * L
+    for j in range(0, squares, L):
+        turn(B, b0 + j * b_row, b_row, k // L, P, p0 + j, p_k)
+    for j in range(n):
+        start = whole if j < squares else 0
+        row = B[b0 + j * b_row + start:b0 + j * b_row + k]
+        to = P[p0 + start * p_k + j:]
+        for i in range(len(row)):
+            to[i * p_k] = row[i]
 
 
 @njit(**SERIAL)
 def pack_transposed(B, b0, b_row, k, n, P, p0):
-    """The same for a matrix that lies transposed: n rows of k numbers, b_row apart."""
-    L = lanes(P)
-    NR, whole = VECTORS * L, k // L * L
+    """`pack` for a matrix that lies transposed: n rows of k numbers, b_row apart."""
+    NR = VECTORS * lanes(P)
     for first in range(0, n, NR):
         here, width = p0 + first * k, min(NR, n - first)
         if width < NR:
             P[here:here + k * NR] = 0
-        squares = width // L * L
-        for j in range(0, squares, L):
-            turn(B, b0 + (first + j) * b_row, b_row, k // L, P, here + j, NR)
-        for j in range(width):
-            start = whole if j < squares else 0
-            row = B[b0 + (first + j) * b_row + start:b0 + (first + j) * b_row + k]
-            to = P[here + start * NR + j:here + k * NR]
-            for i in range(len(row)):
-                to[i * NR] = row[i]
+        transpose(B, b0 + first * b_row, b_row, k, width, P, here, NR)
 
 
 @njit(**SERIAL)
@@ -384,3 +407,19 @@ def product(m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
             row, to = t[r * NR:r * NR + width], T[t0 + r * t_row + first:][:width]
             for j in range(width):
                 to[j] = to[j] + row[j] if more else row[j]
+
+
+@njit(**SERIAL)
+def unpack(m, n, T, t_row, C, c0, c_row):
+    """C = T, m x n, the rows of T whole vectors."""
+    L, NR = lanes(T), VECTORS * lanes(T)
+    panels, whole = n // NR * NR, n // L * L
+    for j in range(0, panels, NR):
+        copy(1, VECTORS, T, j, t_row, m, C, c0 + j, c_row)
+    for j in range(panels, whole, L):
+        copy(1, 1, T, j, t_row, m, C, c0 + j, c_row)
+    if whole < n:
+        for r in range(m):
+            row, to = T[r * t_row + whole:r * t_row + n], C[c0 + r * c_row + whole:][:n - whole]
+            for j in range(len(row)):
+                to[j] = row[j]
