@@ -1,7 +1,7 @@
 """A product of small matrices over panels of a batch, summed in registers, nothing copied.
 
-    C[r, j] = start[r] + sum_i sum_k A[r, i, k] B[i, k, j]          r < m,  j < n
-    C[r, j] += the same sums                                        if `more`
+    C[r, j] = start[r] + scale sum_i sum_k A[r, i, k] B[i, k, j]        r < m,  j < n
+    C[r, j] += scale times the same sum                                 if `more`
 
     A       any strides: the number at (r, i, k) is A[a0 + r a_row + i a_i + k a_k]
     B       rows of n numbers side by side: B[b0 + i b_i + k b_k + j]
@@ -26,6 +26,7 @@ from minicredit.kernels.cpu.tiles import BYTES, INDEX, WORD, Writer, lanes
 ROWS = 6
 SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
           + [(rows, 2) for rows in range(ROWS // 2, ROWS + 1)])
+LINE = 64                                           # bytes of a line of the cache
 BIT = ir.IntType(1)
 
 
@@ -45,7 +46,7 @@ class Panels(Writer):
         name = f"panel{rows}x{vectors}{'masked' * masked}_{8 * self.align}"
         data, n = real.as_pointer(), WORD
         kind = ir.FunctionType(ir.VoidType(), [n, data, n, n, n, data, n, n, n, n, data, n, data, n,
-                                               BIT])
+                                               BIT, real])
         self.function = module.globals.get(name)
         if self.function is None:
             self.function = ir.Function(module, kind, name)
@@ -88,6 +89,12 @@ class Panels(Writer):
         function = cgutils.get_or_insert_function(self.builder.module, kind, self.name("store"))
         return self.builder.call(function, [vector, there, ir.Constant(INDEX, self.align), mask])
 
+    def everywhere(self, number):
+        """A vector whose lanes are all this number."""
+        none = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(none, number, ir.Constant(INDEX, 0))
+        return self.shuffle(one, none, [0] * self.lanes)
+
     def times(self, count, by):
         """count by, for a count known beforehand."""
         return self.builder.mul(by, ir.Constant(WORD, count))
@@ -95,11 +102,11 @@ class Panels(Writer):
     def body(self):
         """All of the tile; arguments as `compiled_tile` has them, each array where it begins."""
         builder, times = self.builder, self.times
-        columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i, start, s_row, C, c_row, more = (
+        columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i, start, s_row, C, c_row, more, scale = (
             self.function.args)
         places = [self.further(self.further(C, times(r, c_row)), v * self.lanes)
                   for r in range(self.rows) for v in range(self.vectors)]
-        masks, sums = self.masks(columns), self.begun(more, start, s_row, places)
+        masks, nothing = self.masks(columns), ir.Constant(self.vector, [0.0] * self.lanes)
 
         def row(i, sums):
             column, row = (self.further(M, builder.mul(i, by)) for M, by in ((A, a_i), (B, b_i)))
@@ -110,52 +117,52 @@ class Panels(Writer):
                 b, new = [self.read(self.further(there, v * self.lanes), masks[v])
                           for v in range(self.vectors)], []
                 for r in range(self.rows):
-                    a = self.everywhere(self.further(here, times(r, a_row)))
+                    a = self.everywhere(builder.load(self.further(here, times(r, a_row))))
                     new += [self.multiplied(a, b[v], sums[r * self.vectors + v])
                             for v in range(self.vectors)]
                 return new
 
             return self.all_of(n_k, sums, step)
 
-        found = self.loop(ir.Constant(WORD, 0), n_i, 1, sums, row)
-        for i, place in enumerate(places):
-            self.write(found[i], place, masks[i % self.vectors])
+        sums = self.loop(ir.Constant(WORD, 0), n_i, 1, [nothing] * len(places), row)
+        scale = self.everywhere(scale)
+        for i, old in enumerate(self.before(more, start, s_row, places, masks)):
+            found = self.multiplied(sums[i], scale, old)
+            self.write(found, places[i], masks[i % self.vectors])
         builder.ret_void()
 
-    def begun(self, more, start, s_row, places):
-        """What the sums begin with: `start`, or what is in C if there is `more` to add to it."""
-        builder, masks = self.builder, self.masks(self.function.args[0])
-        fresh, onward, begun = (builder.append_basic_block(name)
-                                for name in ("fresh", "onward", "begun"))
+    def before(self, more, start, s_row, places, masks):
+        """What the sums are added to: `start`, or what is in C if there is `more` to add to it."""
+        builder = self.builder
+        fresh, onward, after = (builder.append_basic_block(name)
+                                for name in ("fresh", "onward", "after"))
         builder.cbranch(more, onward, fresh)
         builder.position_at_end(fresh)
-        first = [self.everywhere(self.further(start, self.times(r, s_row)))
+        first = [self.everywhere(builder.load(self.further(start, self.times(r, s_row))))
                  for r in range(self.rows)]
-        builder.branch(begun)
+        builder.branch(after)
         builder.position_at_end(onward)
         there = [self.read(place, masks[i % self.vectors]) for i, place in enumerate(places)]
-        builder.branch(begun)
-        builder.position_at_end(begun)
-        sums = []
-        for i, old in enumerate(there):
-            sums.append(builder.phi(self.vector))
-            sums[-1].add_incoming(first[i // self.vectors], fresh)
-            sums[-1].add_incoming(old, onward)
-        return sums
+        builder.branch(after)
+        builder.position_at_end(after)
+        found = [builder.phi(self.vector) for _ in places]
+        for i, phi in enumerate(found):
+            phi.add_incoming(first[i // self.vectors], fresh), phi.add_incoming(there[i], onward)
+        return found
 
 
 @intrinsic
 def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-                  start, s0, s_row, C, c0, c_row, more):
+                  start, s0, s_row, C, c0, c_row, more, scale):
     """One tile: a switch over all sizes that it may have, with a mask and without."""
     n, yes = types.intp, types.boolean
-    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n, yes)
+    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n, yes, C.dtype)
 
     def build(context, builder, signature, args):
         there = Writer(context, builder, signature, args)
         passed = [args[2], there.at(3, 4), *args[5:8], there.at(8, 9), *args[10:14],
                   there.at(14, 15), args[16], there.at(17, 18), args[19],
-                  cgutils.as_bool_bit(builder, args[20])]
+                  cgutils.as_bool_bit(builder, args[20]), args[21]]
         after = builder.append_basic_block("written")
         whole = builder.icmp_signed("==", args[2], builder.mul(args[1], ir.Constant(WORD, there.lanes)))
         key = builder.add(builder.mul(args[1], ir.Constant(WORD, ROWS + 1)), args[0])
@@ -176,10 +183,29 @@ def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0,
     return signature, build
 
 
+@intrinsic
+def compiled_fetch(typing, A, a0, n):
+    """Have n numbers from a0 on in the second cache, by the time they are needed."""
+    def build(context, builder, signature, args):
+        there = Writer(context, builder, signature, args)
+
+        def line(i, values):
+            address = builder.bitcast(there.further(there.at(0, 1), i), cgutils.voidptr_t)
+            kind = ir.FunctionType(ir.VoidType(), [address.type, INDEX, INDEX, INDEX])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(function, [address, *(ir.Constant(INDEX, i) for i in (0, 2, 1))])
+            return values
+
+        there.loop(ir.Constant(WORD, 0), args[2], LINE // there.align, [], line)
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp, types.intp), build
+
+
 # The same in NumPy --------------------------------------------------------------------------------
 
 def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-               start, s0, s_row, C, c0, c_row, more):
+               start, s0, s_row, C, c0, c_row, more, scale):
     """See `compiled_tile`."""
     def view(memory, first, steps, sizes):
         steps = [step * memory.itemsize for step in steps]
@@ -189,18 +215,22 @@ def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, 
     B = view(B, b0, (b_i, b_k, 1), (n_i, n_k, columns))
     C = view(C, c0, (c_row, 1), (rows, columns))
     begin = C if more else view(start, s0, (s_row, 0), (rows, columns))
-    C[...] = begin + np.tensordot(A, B, 2)
+    C[...] = begin + scale * np.tensordot(A, B, 2)
 
 
-tile = plain_tile if config.DISABLE_JIT else compiled_tile
+def plain_fetch(A, a0, n):
+    """See `compiled_fetch`; NumPy has no such thing."""
+
+
+tile, fetch = (plain_tile, plain_fetch) if config.DISABLE_JIT else (compiled_tile, compiled_fetch)
 
 
 # What kernels call --------------------------------------------------------------------------------
 
 @njit(**SERIAL)
 def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
-            C, c0, c_row, more):
-    """C = start + A B, or C += A B if `more`; see above.  Tiles of rows are nearly all alike."""
+            C, c0, c_row, more, scale):
+    """C = start + scale A B, or C += scale A B if `more`; see above.  Tiles of rows are nearly all alike."""
     tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
     width = vectors * lanes(A)
     for j in range(0, n, width):
@@ -209,5 +239,5 @@ def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, 
             rows = -(-(m - r) // left)
             tile(rows, vectors, min(width, n - j), A, a0 + r * a_row, a_row, a_k, a_i,
                  B, b0 + j, b_k, b_i, n_k, n_i, start, s0 + r * s_row, s_row,
-                 C, c0 + r * c_row + j, c_row, more)
+                 C, c0 + r * c_row + j, c_row, more, scale)
             r += rows
