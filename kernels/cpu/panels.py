@@ -26,7 +26,6 @@ from minicredit.kernels.cpu.tiles import BYTES, INDEX, WORD, Writer, lanes
 ROWS = 6
 SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
           + [(rows, 2) for rows in range(ROWS // 2, ROWS + 1)])
-LINE = 64                                           # bytes of a line of the cache
 BIT = ir.IntType(1)
 
 
@@ -183,25 +182,6 @@ def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0,
     return signature, build
 
 
-@intrinsic
-def compiled_fetch(typing, A, a0, n):
-    """Have n numbers from a0 on in the second cache, by the time they are needed."""
-    def build(context, builder, signature, args):
-        there = Writer(context, builder, signature, args)
-
-        def line(i, values):
-            address = builder.bitcast(there.further(there.at(0, 1), i), cgutils.voidptr_t)
-            kind = ir.FunctionType(ir.VoidType(), [address.type, INDEX, INDEX, INDEX])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            builder.call(function, [address, *(ir.Constant(INDEX, i) for i in (0, 2, 1))])
-            return values
-
-        there.loop(ir.Constant(WORD, 0), args[2], LINE // there.align, [], line)
-        return context.get_dummy_value()
-
-    return types.void(A, types.intp, types.intp), build
-
-
 # The same in NumPy --------------------------------------------------------------------------------
 
 def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
@@ -218,11 +198,7 @@ def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, 
     C[...] = begin + scale * np.tensordot(A, B, 2)
 
 
-def plain_fetch(A, a0, n):
-    """See `compiled_fetch`; NumPy has no such thing."""
-
-
-tile, fetch = (plain_tile, plain_fetch) if config.DISABLE_JIT else (compiled_tile, compiled_fetch)
+tile = plain_tile if config.DISABLE_JIT else compiled_tile
 
 
 # What kernels call --------------------------------------------------------------------------------
