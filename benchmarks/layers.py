@@ -4,6 +4,9 @@
 
 Taps on the zeros around it are not counted, though most libraries multiply them.  The layer is
 linear with biases; "same" padding.  What a step needs beside what it was given is measured too.
+
+Every contender gets activities as its own library's layers hand them on to one another: torch
+(N, channels, r, c), JAX (N, r, c, channels), our numba backend with the batch innermost.
 """
 from functools import partial
 from typing import NamedTuple
@@ -79,12 +82,22 @@ def operations(case):
     return 3 * 2 * len(case.h) * taps * ch * case.W.shape[2]
 
 
+def as_handed_on(h, ops):
+    """The same activities, in memory as the layers of this backend leave them."""
+    where, W = stencil((1, 1, 1), 1), np.ones((1, 1, 2), np.float32)
+    said = ops.local_dense(*map(ops.asarray, (W[0, :, :1].repeat(2, axis=0), W, W[0])), "linear",
+                           where)
+    flags = getattr(said, "flags", None)
+    return h.copy(order="F") if flags is not None and not flags.c_contiguous else h
+
+
 class Ours:
     """minicredit, on one of its backends, or another module with its operations."""
 
     def __init__(self, case, ops):
         self.ops, self.stencil = ops, case.stencil
-        self.h, self.W, self.b, self.delta = (ops.asarray(array) for array in case[1:])
+        h, self.W, self.b, delta = (ops.asarray(array) for array in case[1:])
+        self.h, self.delta = as_handed_on(h, ops), as_handed_on(delta, ops)
 
     def forget(self):
         """What the last step found is not held beside what the next one finds."""
@@ -145,6 +158,15 @@ def admitted(found, case, left_out):
     return ready, errors
 
 
+def goals(shape, kernel, channels, stride, threads):
+    """How many times as fast as each contender ours is meant to be."""
+    torch = {(32, 5): 6, (28, 5): 5, (16, 3): 4}.get((shape[0], kernel))
+    if threads == 2:
+        return {"torch unfold + bmm": 10} if (shape[0], kernel) == (32, 5) else {}
+    return {**({"torch unfold + bmm": torch} if torch else {}),
+            "jax conv_general_dilated_local": 8}
+
+
 def contenders(without):
     """What builds each contender from a case, by its name in the tables; and who is left out."""
     modules, left_out = peers(without)
@@ -180,6 +202,7 @@ def measure(group, number, options):
     times, ceilings = rounds(steps, options["rounds"], options["burst"], side(options))
     busy = others.processors()
     memory = {name: needs(contender) for name, contender in ready.items()}
-    return {"group": group, "what": named(*found[number], N), "times": times, "goals": {},
+    return {"group": group, "what": named(*found[number], N), "times": times,
+            "goals": {} if options["small"] else goals(*found[number], options["threads"]),
             "ceilings": ceilings, "operations": operations(layer), "errors": errors,
             "left_out": left_out, "memory": memory, "others": busy}

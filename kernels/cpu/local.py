@@ -28,6 +28,8 @@ from minicredit.kernels.cpu.threads import (FUSED, PARALLEL, SERIAL, SMALL_PRODU
 from minicredit.kernels.cpu.tiles import lanes
 
 SLICE = 256                                         # examples of a task, at most
+BAND = 4                                            # rows of an image
+WEIGHTS = 1 << 15                                   # that stay in a core's second cache
 BLOCK = 128                                         # examples whose products one sum takes
 
 
@@ -76,32 +78,45 @@ def gather(p, n0, n1, h, W, b, f, where, sizes, out):
     C, ch, k = where[1], where[2], where[3]
     N, F, place, tap, own = sizes                   # steps in W: place by place, tap by tap, ..
     row, column, i0, i1, j0, j1 = seen(p, where)
-    product(F, n1 - n0, W, p * place + (i0 * k + j0) * ch * tap, own, tap, k * ch * tap,
-            h, ((row + i0) * C + column + j0) * ch * N + n0, N, C * ch * N,
-            (j1 - j0) * ch, i1 - i0, b, p * F % len(b), min(1, len(b) - 1),
-            out, p * F * N + n0, N, False)
+    b0, b_row, one = p * F % len(b), min(1, len(b) - 1), W.dtype.type(1)
+    m, w0 = (j1 - j0) * ch, p * place + (i0 * k + j0) * ch * tap
+    h0, to = ((row + i0) * C + column + j0) * ch * N + n0, p * F * N + n0
+    most = max(8, WEIGHTS // F)
+    if (i1 - i0) * m <= most:
+        product(F, n1 - n0, W, w0, own, tap, k * ch * tap, h, h0, N, C * ch * N, m, i1 - i0,
+                b, b0, b_row, out, to, N, False, one)
+    else:
+        for i in range(i1 - i0):
+            for s in range(0, m, most):
+                product(F, n1 - n0, W, w0 + (i * k * ch + s) * tap, own, tap, 0,
+                        h, h0 + (i * C * ch + s) * N, N, 0, min(most, m - s), 1,
+                        b, b0, b_row, out, to, N, i + s > 0, one)
     if f != LINEAR:
         for u in range(p * F, p * F + F):
             follow(out[u * N + n0:u * N + n1], f)
 
 
 @njit(**SERIAL)
-def scatter(y, n0, n1, h, W, b, f, where, sizes, out):
-    """Row y of the image: what the places that see it say, times their weights."""
+def scatter(y0, y1, n0, n1, h, W, b, f, where, sizes, out):
+    """Rows y0 to y1 of the image: what the places that see them say, times their weights."""
     R, C, ch, k, s, top, left, R1, C1 = where
     N, F, place, tap, own = sizes
-    for u in range(y * C * ch, (y + 1) * C * ch):
+    width, one = 4 * lanes(h), W.dtype.type(1)
+    for u in range(y0 * C * ch, y1 * C * ch):
         out[u * N + n0:u * N + n1] = b[u % len(b)]
-    r0, r1 = readers(y, k, s, top, R1)
     for c in range(C1):
-        column, first = c * s - left, r0 * C1 + c
+        column = c * s - left
         j0, j1 = taps(column, k, C)
-        product((j1 - j0) * ch, n1 - n0,
-                W, first * place + ((y + top - r0 * s) * k + j0) * ch * tap, tap, own,
-                C1 * place - s * k * ch * tap, h, first * F * N + n0, N, C1 * F * N, F, r1 - r0,
-                b, 0, 0, out, (y * C + column + j0) * ch * N + n0, N, True)
+        for n in range(n0, n1, width):
+            for y in range(y0, y1):
+                r0, r1 = readers(y, k, s, top, R1)
+                first = r0 * C1 + c
+                product((j1 - j0) * ch, min(width, n1 - n),
+                        W, first * place + ((y + top - r0 * s) * k + j0) * ch * tap, tap, own,
+                        C1 * place - s * k * ch * tap, h, first * F * N + n, N, C1 * F * N,
+                        F, r1 - r0, b, 0, 0, out, (y * C + column + j0) * ch * N + n, N, True, one)
     if f != LINEAR:
-        for u in range(y * C * ch, (y + 1) * C * ch):
+        for u in range(y0 * C * ch, y1 * C * ch):
             follow(out[u * N + n0:u * N + n1], f)
 
 
@@ -111,7 +126,8 @@ def task(down, at, slices, h, W, b, f, where, sizes, out):
     N, part, which = sizes[0], at % slices, at // slices
     n0, n1 = part * N // slices, (part + 1) * N // slices
     if down:
-        scatter(which, n0, n1, h, W, b, f, where, sizes, out)
+        y0, y1 = which * BAND, min(which * BAND + BAND, where[0])
+        scatter(y0, y1, n0, n1, h, W, b, f, where, sizes, out)
     else:
         gather(which, n0, n1, h, W, b, f, where, sizes, out)
 
@@ -145,7 +161,7 @@ def passed(down, h, W, b, f, where, F, steps):
     out = empty((N, R * C * ch if down else R1 * C1 * F), h.dtype, True)
     if out.size:
         slices = -(-N // SLICE)
-        n = (R if down else R1 * C1) * slices
+        n = (-(-R // BAND) if down else R1 * C1) * slices
         small = N * R1 * C1 * F * k * k * ch < SMALL_PRODUCT
         run = tasks_in_turn if small or not several() else tasks_at_once
         run(down, n, slices, in_f(h), W, b, FOLLOWS[f], where, (N, F, *steps), out.T.reshape(-1))
@@ -155,33 +171,25 @@ def passed(down, h, W, b, f, where, F, steps):
 # Gradients ----------------------------------------------------------------------------------------
 
 @njit(**SERIAL)
-def columns(B, b0, N, m, n, scratch):
-    """A few units of a batch as columns: m examples of n units, divided by N, in `scratch`."""
-    width, scale = 4 * lanes(B), B.dtype.type(1 / N)
-    transpose(B, b0, N, m, n, scratch, 0, width)
-    for j in range(m * width):
-        scratch[j] *= scale
-
-
-@njit(**SERIAL)
 def place_grad(p, h, delta, where, N, F, dW, db):
     """dW[p] and db[p] of place p."""
     C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
     row, column, i0, i1, j0, j1 = seen(p, where)
-    m, scratch, (nothing, one) = (j1 - j0) * ch, np.zeros(BLOCK * width, h.dtype), constants(h)
+    scale = h.dtype.type(1 / N)
+    m, scratch, (nothing, one) = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
         n = min(BLOCK, N - n0)
         for f0 in range(0, F, width):
             wide = min(width, F - f0)
-            columns(delta, (p * F + f0) * N + n0, N, n, wide, scratch)
+            transpose(delta, (p * F + f0) * N + n0, N, n, wide, scratch, 0, width)
             product(1, wide, one, 0, 0, 0, 0, scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                    db, p * F + f0, 0, n0 > 0)
+                    db, p * F + f0, 0, n0 > 0, scale)
             for i in range(i0, i1):
                 product(m, wide, h, ((row + i) * C + column + j0) * ch * N + n0, N, 1, 0,
                         scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                        dW, (p * S + (i * k + j0) * ch) * F + f0, F, n0 > 0)
+                        dW, (p * S + (i * k + j0) * ch) * F + f0, F, n0 > 0, scale)
 
 
 @njit(**SERIAL)
@@ -189,7 +197,8 @@ def place_grad_transposed(p, h, delta, where, N, F, dW):
     """dW[p] of a transposed layer's place p."""
     C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
     row, column, i0, i1, j0, j1 = seen(p, where)
-    m, scratch, nothing = (j1 - j0) * ch, np.zeros(BLOCK * width, h.dtype), constants(h)[0]
+    scale = h.dtype.type(1 / N)
+    m, scratch, nothing = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)[0]
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -198,9 +207,9 @@ def place_grad_transposed(p, h, delta, where, N, F, dW):
             for s0 in range(0, m, width):
                 wide = min(width, m - s0)
                 first = ((row + i) * C + column + j0) * ch + s0
-                columns(delta, first * N + n0, N, n, wide, scratch)
+                transpose(delta, first * N + n0, N, n, wide, scratch, 0, width)
                 product(F, wide, h, p * F * N + n0, N, 1, 0, scratch, 0, width, 0, n, 1,
-                        nothing, 0, 0, dW, p * S * F + (i * k + j0) * ch + s0, S, n0 > 0)
+                        nothing, 0, 0, dW, p * S * F + (i * k + j0) * ch + s0, S, n0 > 0, scale)
 
 
 @njit(**SERIAL)

@@ -1,7 +1,7 @@
 """A product of small matrices over panels of a batch, summed in registers, nothing copied.
 
-    C[r, j] = start[r] + sum_i sum_k A[r, i, k] B[i, k, j]          r < m,  j < n
-    C[r, j] += the same sums                                        if `more`
+    C[r, j] = start[r] + scale sum_i sum_k A[r, i, k] B[i, k, j]        r < m,  j < n
+    C[r, j] += scale times the same sum                                 if `more`
 
     A       any strides: the number at (r, i, k) is A[a0 + r a_row + i a_i + k a_k]
     B       rows of n numbers side by side: B[b0 + i b_i + k b_k + j]
@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minicredit.kernels.cpu.threads import SERIAL
-from minicredit.kernels.cpu.tiles import INDEX, WORD, Writer, lanes
+from minicredit.kernels.cpu.tiles import BYTES, INDEX, WORD, Writer, lanes
 
 ROWS = 6
 SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
@@ -32,26 +32,42 @@ BIT = ir.IntType(1)
 # What the compiler writes -------------------------------------------------------------------------
 
 class Panels(Writer):
-    """Writes the tile; with a mask, if there is one."""
+    """Writes the tile of one size, with a mask or without, as a function of its own.
 
-    def __init__(self, masked, *where):
-        super().__init__(*where)
-        self.masked = masked
+    A function of its own, because the compiler runs out of registers where it sees more at once.
+    """
+
+    def __init__(self, module, real, rows, vectors, masked):
+        self.real, self.align = real, 4 if isinstance(real, ir.FloatType) else 8
+        self.lanes = BYTES // self.align
+        self.vector = ir.VectorType(real, self.lanes)
+        self.rows, self.vectors, self.masked = rows, vectors, masked
+        name = f"panel{rows}x{vectors}{'masked' * masked}_{8 * self.align}"
+        data, n = real.as_pointer(), WORD
+        kind = ir.FunctionType(ir.VoidType(), [n, data, n, n, n, data, n, n, n, n, data, n, data, n,
+                                               BIT, real])
+        self.function = module.globals.get(name)
+        if self.function is None:
+            self.function = ir.Function(module, kind, name)
+            self.function.linkage = "internal"
+            self.function.attributes.add("noinline")
+            self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+            self.body()
 
     def name(self, verb):
         """Of the compiler's own function that does it under a mask."""
         return f"llvm.masked.{verb}.v{self.lanes}f{8 * self.align}.p0"
 
-    def masks(self, vectors, columns):
+    def masks(self, columns):
         """A bit for every column of each vector: whether it is one of the first `columns`."""
-        many, none = ir.VectorType(WORD, self.lanes), ir.VectorType(BIT, self.lanes)
+        many = ir.VectorType(WORD, self.lanes)
         if not self.masked:
-            return [None] * vectors
+            return [None] * self.vectors
         one = self.builder.insert_element(ir.Constant(many, ir.Undefined), columns,
                                           ir.Constant(INDEX, 0))
         all_ = self.shuffle(one, ir.Constant(many, ir.Undefined), [0] * self.lanes)
         return [self.builder.icmp_signed("<", ir.Constant(many, [
-            v * self.lanes + j for j in range(self.lanes)]), all_) for v in range(vectors)]
+            v * self.lanes + j for j in range(self.lanes)]), all_) for v in range(self.vectors)]
 
     def read(self, pointer, mask):
         """A vector from memory, zeros where it is not to be read."""
@@ -72,66 +88,82 @@ class Panels(Writer):
         function = cgutils.get_or_insert_function(self.builder.module, kind, self.name("store"))
         return self.builder.call(function, [vector, there, ir.Constant(INDEX, self.align), mask])
 
+    def everywhere(self, number):
+        """A vector whose lanes are all this number."""
+        none = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(none, number, ir.Constant(INDEX, 0))
+        return self.shuffle(one, none, [0] * self.lanes)
+
     def times(self, count, by):
         """count by, for a count known beforehand."""
         return self.builder.mul(by, ir.Constant(WORD, count))
 
+    def body(self):
+        """All of the tile; arguments as `compiled_tile` has them, each array where it begins."""
+        builder, times = self.builder, self.times
+        columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i, start, s_row, C, c_row, more, scale = (
+            self.function.args)
+        places = [self.further(self.further(C, times(r, c_row)), v * self.lanes)
+                  for r in range(self.rows) for v in range(self.vectors)]
+        masks, nothing = self.masks(columns), ir.Constant(self.vector, [0.0] * self.lanes)
 
-def write_panel(writer, rows, vectors):
-    """The tile of one size; arguments as `compiled_tile` has them."""
-    builder, L = writer.builder, writer.lanes
-    (_, _, columns, _, _, a_row, a_k, a_i, _, _, b_k, b_i, n_k, n_i, _, _, s_row, _, _, c_row,
-     more) = writer.args
-    A, B, start, C = (writer.at(*where) for where in ((3, 4), (8, 9), (14, 15), (17, 18)))
-    places = [writer.further(writer.further(C, writer.times(r, c_row)), v * L)
-              for r in range(rows) for v in range(vectors)]
-    masks = writer.masks(vectors, columns)
-    fresh, onward, begun = (builder.append_basic_block(f"{name}{rows}x{vectors}")
-                            for name in ("fresh", "onward", "begun"))
-    builder.cbranch(cgutils.as_bool_bit(builder, more), onward, fresh)
-    builder.position_at_end(fresh)
-    first = [writer.everywhere(writer.further(start, writer.times(r, s_row))) for r in range(rows)]
-    builder.branch(begun)
-    builder.position_at_end(onward)
-    there = [writer.read(place, masks[i % vectors]) for i, place in enumerate(places)]
-    builder.branch(begun)
-    builder.position_at_end(begun)
-    sums = []
-    for i, old in enumerate(there):
-        sums.append(builder.phi(writer.vector))
-        sums[-1].add_incoming(first[i // vectors], fresh), sums[-1].add_incoming(old, onward)
+        def row(i, sums):
+            column, row = (self.further(M, builder.mul(i, by)) for M, by in ((A, a_i), (B, b_i)))
 
-    def row_of_kernel(i, sums):
-        column, row = (writer.further(M, builder.mul(i, by)) for M, by in ((A, a_i), (B, b_i)))
+            def step(k, sums):
+                here, there = (self.further(M, builder.mul(k, by))
+                               for M, by in ((column, a_k), (row, b_k)))
+                b, new = [self.read(self.further(there, v * self.lanes), masks[v])
+                          for v in range(self.vectors)], []
+                for r in range(self.rows):
+                    a = self.everywhere(builder.load(self.further(here, times(r, a_row))))
+                    new += [self.multiplied(a, b[v], sums[r * self.vectors + v])
+                            for v in range(self.vectors)]
+                return new
 
-        def step(k, sums):
-            here, there = (writer.further(M, builder.mul(k, by))
-                           for M, by in ((column, a_k), (row, b_k)))
-            b = [writer.read(writer.further(there, v * L), masks[v]) for v in range(vectors)]
-            new = []
-            for r in range(rows):
-                a = writer.everywhere(writer.further(here, writer.times(r, a_row)))
-                new += [writer.multiplied(a, b[v], sums[r * vectors + v]) for v in range(vectors)]
-            return new
+            return self.all_of(n_k, sums, step)
 
-        return writer.all_of(n_k, sums, step)
+        sums = self.loop(ir.Constant(WORD, 0), n_i, 1, [nothing] * len(places), row)
+        scale = self.everywhere(scale)
+        for i, old in enumerate(self.before(more, start, s_row, places, masks)):
+            found = self.multiplied(sums[i], scale, old)
+            self.write(found, places[i], masks[i % self.vectors])
+        builder.ret_void()
 
-    found = writer.loop(ir.Constant(WORD, 0), n_i, 1, sums, row_of_kernel)
-    for i, place in enumerate(places):
-        writer.write(found[i], place, masks[i % vectors])
+    def before(self, more, start, s_row, places, masks):
+        """What the sums are added to: `start`, or what is in C if there is `more` to add to it."""
+        builder = self.builder
+        fresh, onward, after = (builder.append_basic_block(name)
+                                for name in ("fresh", "onward", "after"))
+        builder.cbranch(more, onward, fresh)
+        builder.position_at_end(fresh)
+        first = [self.everywhere(builder.load(self.further(start, self.times(r, s_row))))
+                 for r in range(self.rows)]
+        builder.branch(after)
+        builder.position_at_end(onward)
+        there = [self.read(place, masks[i % self.vectors]) for i, place in enumerate(places)]
+        builder.branch(after)
+        builder.position_at_end(after)
+        found = [builder.phi(self.vector) for _ in places]
+        for i, phi in enumerate(found):
+            phi.add_incoming(first[i // self.vectors], fresh), phi.add_incoming(there[i], onward)
+        return found
 
 
 @intrinsic
 def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-                  start, s0, s_row, C, c0, c_row, more):
+                  start, s0, s_row, C, c0, c_row, more, scale):
     """One tile: a switch over all sizes that it may have, with a mask and without."""
     n, yes = types.intp, types.boolean
-    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n, yes)
+    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n, yes, C.dtype)
 
     def build(context, builder, signature, args):
-        lanes = Panels(False, context, builder, signature, args).lanes
+        there = Writer(context, builder, signature, args)
+        passed = [args[2], there.at(3, 4), *args[5:8], there.at(8, 9), *args[10:14],
+                  there.at(14, 15), args[16], there.at(17, 18), args[19],
+                  cgutils.as_bool_bit(builder, args[20]), args[21]]
         after = builder.append_basic_block("written")
-        whole = builder.icmp_signed("==", args[2], builder.mul(args[1], ir.Constant(WORD, lanes)))
+        whole = builder.icmp_signed("==", args[2], builder.mul(args[1], ir.Constant(WORD, there.lanes)))
         key = builder.add(builder.mul(args[1], ir.Constant(WORD, ROWS + 1)), args[0])
         key = builder.add(builder.mul(key, ir.Constant(WORD, 2)), builder.zext(whole, WORD))
         switch = builder.switch(key, after)
@@ -141,7 +173,8 @@ def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0,
                 case = 2 * (vectors * (ROWS + 1) + rows) + (not masked)
                 switch.add_case(ir.Constant(WORD, case), block)
                 builder.position_at_end(block)
-                write_panel(Panels(masked, context, builder, signature, args), rows, vectors)
+                one = Panels(builder.module, there.real, rows, vectors, masked)
+                builder.call(one.function, passed)
                 builder.branch(after)
         builder.position_at_end(after)
         return context.get_dummy_value()
@@ -152,7 +185,7 @@ def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0,
 # The same in NumPy --------------------------------------------------------------------------------
 
 def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-               start, s0, s_row, C, c0, c_row, more):
+               start, s0, s_row, C, c0, c_row, more, scale):
     """See `compiled_tile`."""
     def view(memory, first, steps, sizes):
         steps = [step * memory.itemsize for step in steps]
@@ -162,7 +195,7 @@ def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, 
     B = view(B, b0, (b_i, b_k, 1), (n_i, n_k, columns))
     C = view(C, c0, (c_row, 1), (rows, columns))
     begin = C if more else view(start, s0, (s_row, 0), (rows, columns))
-    C[...] = begin + np.tensordot(A, B, 2)
+    C[...] = begin + scale * np.tensordot(A, B, 2)
 
 
 tile = plain_tile if config.DISABLE_JIT else compiled_tile
@@ -172,8 +205,8 @@ tile = plain_tile if config.DISABLE_JIT else compiled_tile
 
 @njit(**SERIAL)
 def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
-            C, c0, c_row, more):
-    """C = start + A B, or C += A B if `more`; see above.  Tiles of rows are nearly all alike."""
+            C, c0, c_row, more, scale):
+    """C = start + scale A B, or C += scale A B if `more`; see above.  Tiles of rows are nearly all alike."""
     tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
     width = vectors * lanes(A)
     for j in range(0, n, width):
@@ -182,5 +215,5 @@ def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, 
             rows = -(-(m - r) // left)
             tile(rows, vectors, min(width, n - j), A, a0 + r * a_row, a_row, a_k, a_i,
                  B, b0 + j, b_k, b_i, n_k, n_i, start, s0 + r * s_row, s_row,
-                 C, c0 + r * c_row + j, c_row, more)
+                 C, c0 + r * c_row + j, c_row, more, scale)
             r += rows
