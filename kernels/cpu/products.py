@@ -103,7 +103,8 @@ def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row, 
 
     If there is an S, it gets the sums of the columns of alpha op(B): one more row, of ones.
     """
-    NR, deep = tiles.VECTORS * tiles.lanes(T), depth(k, T)
+    NR, deep, one = tiles.VECTORS * tiles.lanes(T), depth(k, T), np.empty(1, T.dtype)
+    one[0] = 1
     for k0 in range(0, k, deep):
         d = min(deep, k - k0)
         if tb:
@@ -113,9 +114,10 @@ def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row, 
         if alpha != 1:
             for i in range(-(-c // NR) * NR * d):
                 P[i] *= alpha
-        panels(m, c, d, A, a0 + k0 * a_k, a_row, a_k, P, T, t0, t_row, k0 > 0)
-        if len(S):
-            panels(1, c, d, np.ones(1, T.dtype), 0, 0, 0, P, S, 0, c, k0 > 0)
+        for ones in range(2 if len(S) else 1):
+            rows, M, m0, m_row, m_k, R, r0 = ((1, one, 0, 0, 0, S, 0) if ones else
+                                              (m, A, a0 + k0 * a_k, a_row, a_k, T, t0))
+            panels(rows, c, d, M, m0, m_row, m_k, P, R, r0, t_row, k0 > 0)
 
 
 @njit(**INLINE)
@@ -124,20 +126,22 @@ def block(m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc, sums):
 
     sums : room for c sums of alpha op(B)'s columns, or for none
     """
-    side, one = GROUP * tiles.VECTORS * tiles.lanes(C), C.dtype.type(alpha)
+    NR, one = tiles.VECTORS * tiles.lanes(C), C.dtype.type(alpha)
+    side = GROUP * NR
     A, a0, a_row, a_k = straight(m, k, A, a0, ta, lda)
     P = np.empty(side * depth(k, C), C.dtype)
     T = np.empty(m * side, C.dtype)                 # what does not fit, or is not done in one go
     S = np.empty(side if len(sums) else 0, C.dtype)
     for j in range(0, c, side):
         width, there = min(side, c - j), b0 + (j * ldb if tb else j)
-        aside = width < side or depth(k, C) < k
+        aside = width % NR > 0 or depth(k, C) < k
         R, r0, r_row = (T, 0, side) if aside else (C, c0 + j, ldc)
         columns(m, width, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, R, r0, r_row, S)
         if aside:
             tiles.unpack(m, width, T, side, C, c0 + j, ldc)
         if len(sums):
-            sums[j:j + width] = S[:width]
+            for i in range(width):
+                sums[j + i] = S[i]
 
 
 # All blocks ---------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """Threads: who may have several.
 
-Our loops over blocks run in parallel, and every block calls BLAS for itself.  So BLAS has to stay
-in its thread: OpenBLAS with threads of its own inside ours is ten times slower, or stops for good.
+Our loops over blocks run in parallel.  A BLAS that a block calls has to stay in its thread:
+OpenBLAS with threads of its own inside ours is ten times slower, or stops for good.
 `pin` tells it so, once, when this backend is loaded.  NumPy's BLAS is another library in NumPy's
 wheel, which is left alone; where the two are one library (conda), NumPy's products get one thread.
 
-The blocks depend on sizes and never on how many threads there are: with one thread and with all of
-them the same sums are taken in the same order, and the results are the same, bit for bit.
+No sum depends on how many threads there are.  Products are cut to suit them, but each number is
+added up in one order however they are cut, and other blocks depend on sizes only: with one thread
+and with all of them the results are the same, bit for bit.
 
 OpenMP starts its threads in 2 us, Numba's own work queue in 70, so OpenMP comes first.  What takes
 less than `SMALL` runs in the thread that asks.

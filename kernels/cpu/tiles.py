@@ -339,10 +339,8 @@ def pack(B, b0, b_k, k, n, P, p0):
     for j in range(first, whole, L):
         copy(1, 1, B, b0 + j, b_k, k, P, here + j - first, NR)
     for i in range(k):
-        row = B[b0 + i * b_k + whole:b0 + i * b_k + n]
-        to = P[here + i * NR + whole - first:][:n - whole]
-        for j in range(len(row)):
-            to[j] = row[j]
+        for j in range(whole, n):
+            P[here + i * NR + j - first] = B[b0 + i * b_k + j]
 
 
 @njit(**SERIAL)
@@ -354,10 +352,8 @@ def transpose(B, b0, b_row, k, n, P, p0, p_k):
         turn(B, b0 + j * b_row, b_row, k // L, P, p0 + j, p_k)
     for j in range(n):
         start = whole if j < squares else 0
-        row = B[b0 + j * b_row + start:b0 + j * b_row + k]
-        to = P[p0 + start * p_k + j:]
-        for i in range(len(row)):
-            to[i * p_k] = row[i]
+        for i in range(start, k):
+            P[p0 + i * p_k + j] = B[b0 + j * b_row + i]
 
 
 @njit(**SERIAL)
@@ -404,9 +400,9 @@ def product(m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
             continue
         strip(m, width, A, a0, a_row, a_k, P, here, NR, k, t, 0, NR, False)
         for r in range(m):
-            row, to = t[r * NR:r * NR + width], T[t0 + r * t_row + first:][:width]
             for j in range(width):
-                to[j] = to[j] + row[j] if more else row[j]
+                at = t0 + r * t_row + first + j
+                T[at] = T[at] + t[r * NR + j] if more else t[r * NR + j]
 
 
 @njit(**SERIAL)
@@ -418,8 +414,6 @@ def unpack(m, n, T, t_row, C, c0, c_row):
         copy(1, VECTORS, T, j, t_row, m, C, c0 + j, c_row)
     for j in range(panels, whole, L):
         copy(1, 1, T, j, t_row, m, C, c0 + j, c_row)
-    if whole < n:
-        for r in range(m):
-            row, to = T[r * t_row + whole:r * t_row + n], C[c0 + r * c_row + whole:][:n - whole]
-            for j in range(len(row)):
-                to[j] = row[j]
+    for r in range(m):
+        for j in range(whole, n):
+            C[c0 + r * c_row + j] = T[r * t_row + j]
