@@ -23,7 +23,7 @@ def processor():
 def versions():
     """Of everything that is measured; dict of str, without what is not installed."""
     found = {"Python": sys.version.split()[0]}
-    for package in ("numpy", "numba", "scipy", "torch", "jax"):
+    for package in ("numpy", "numba", "torch", "jax"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

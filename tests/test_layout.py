@@ -55,9 +55,8 @@ def test_kernels_import_nothing_of_minicredit_but_kernels():
 
 def test_kernels_need_numpy_numba_and_cupy_at_most():
     allowed = {*sys.stdlib_module_names, "minicredit", "numpy", "numba", "cupy"}
-    beside_numba = {"llvmlite", "scipy", "threadpoolctl"}   # its compiler, its BLAS, that BLAS's
-    for path in (ROOT / "kernels").rglob("*.py"):           # threads
-        more = beside_numba if named(path).startswith("kernels/cpu") else set()
+    for path in (ROOT / "kernels").rglob("*.py"):
+        more = {"llvmlite"} if named(path).startswith("kernels/cpu") else set()
         wrong = {m for m in imports(path) if m.partition(".")[0] not in allowed | more}
         assert not wrong, f"{named(path)} imports {wrong}"
 
