@@ -8,10 +8,10 @@ walk through the table together, and each does its own share of every instructio
 
 So a thread can go on with the next instruction as soon as it has done its own rows, while they are
 in its core's cache, until the cut changes.  There all wait for each other.  `schedule` finds those
-places; a step of backprop has three, one of difference target propagation five.
+places; a step of backprop has two stages, one of difference target propagation four.
 
-    PACK      panels of W or W^T, see `tiles`                        once, for all who multiply by W
-    PRODUCT   out = f(A B + b), B in panels
+    PRODUCT   out = f(A B + b); every thread packs B into panels for itself, see `tiles`: it would
+              wait longer for panels that another one has just written
     GRADIENT  g = h^T delta / N for a block of rows of W, then the optimiser's step for that block
     BIAS      g = sum of delta / N, the optimiser's step
     UPDATE    the optimiser's step with a g that is there
@@ -34,14 +34,14 @@ from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_par
 from minicredit.kernels.cpu.randomness import draw
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
 
-PACK, PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(10)
+PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(9)
 LINEAR, TANH, RELU = range(3)
 SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK, KEEP = range(8)     # KEEP: g itself
 ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, COPY, SIGNS = range(8)
 INTS, FLOATS = 16, 8                            # of an instruction
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
-ROOM = 1024                                     # rows that one share of a product may have
+GROUP = 4                                       # panels packed at a time
 
 
 @njit(**SERIAL)
@@ -54,22 +54,6 @@ def cut(n, share, shares):
 def width(like):
     """Columns of a panel."""
     return tiles.VECTORS * tiles.lanes(like)
-
-
-@njit(**SERIAL)
-def panels(share, shares, c, x, like):
-    """PACK: W, its rows and columns, whether W^T is wanted, where to."""
-    rows, columns, NR = c[2], c[3], width(like)
-    W = memory(c[1], rows * columns, like)
-    k, n = (columns, rows) if c[4] else (rows, columns)
-    count = -(-n // NR)
-    P = memory(c[5], count * NR * k, like)
-    i = cut(count, share, shares)
-    m, p0 = min(n, cut(count, share + 1, shares) * NR) - i * NR, i * NR * k
-    if c[4]:
-        tiles.pack_transposed(W, i * NR * columns, columns, k, m, P, p0)
-    else:
-        tiles.pack(W, i * NR, columns, k, m, P, p0)
 
 
 @njit(**FUSED)
@@ -90,15 +74,22 @@ def follow(f, a, b, n):
 
 
 @njit(**SERIAL)
-def product(share, shares, c, x, like):
-    """PRODUCT: A, panels, b or 0, out; N, k, n, f."""
-    N, k, n = c[5], c[6], c[7]
-    A, out = memory(c[1], N * k, like), memory(c[4], N * n, like)
-    P = memory(c[2], tiles.panels(k, n, like), like)
+def product(share, shares, c, x, own):
+    """PRODUCT: A, B, b or 0, out; N, k, n, f, whether the memory holds B^T."""
+    N, k, n, NR = c[5], c[6], c[7], width(own)
+    A, B, out = memory(c[1], N * k, own), memory(c[2], k * n, own), memory(c[4], N * n, own)
     first, last = cut(N, share, shares), cut(N, share + 1, shares)
-    tiles.product(last - first, n, k, A, first * k, k, 1, P, 0, out, first * n, n, False, like)
+    t, P = own[:(last - first) * NR], own[(last - first) * NR:]
+    for j in range(0, n, GROUP * NR):
+        side = min(GROUP * NR, n - j)
+        if c[9]:
+            tiles.pack_transposed(B, j * k, k, k, side, P, 0)
+        else:
+            tiles.pack(B, j, n, k, side, P, 0)
+        tiles.product(last - first, side, k, A, first * k, k, 1, P, 0, out, first * n + j, n,
+                      False, t)
     if c[3]:
-        follow(c[8], out[first * n:last * n], memory(c[3], n, like), n)
+        follow(c[8], out[first * n:last * n], memory(c[3], n, own), n)
 
 
 @njit(**FUSED)
@@ -124,15 +115,15 @@ def descend(kind, x, w, g, s, u, v):
 
 
 @njit(**SERIAL)
-def gradient(share, shares, c, x, like):
-    """GRADIENT: h, panels of delta; N, n_in, n_out; kind, w, three states."""
-    N, n_in, n_out = c[3], c[4], c[5]
-    h, size = memory(c[1], N * n_in, like), n_in * n_out
-    P = memory(c[2], tiles.panels(N, n_out, like), like)
-    w, s, u, v = (memory(c[7], size, like), memory(c[8], size, like), memory(c[9], size, like),
-                  memory(c[10], size, like))
-    room, scale = ROOM * width(like), like.dtype.type(1 / N)
-    t, G = like[:room], like[room:]
+def gradient(share, shares, c, x, own):
+    """GRADIENT: h, delta; N, n_in, n_out; kind, w, three states."""
+    N, n_in, n_out, NR = c[3], c[4], c[5], width(own)
+    size, scale = n_in * n_out, own.dtype.type(1 / N)
+    h, delta = memory(c[1], N * n_in, own), memory(c[2], N * n_out, own)
+    w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
+                  memory(c[10], size, own))
+    t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
+    tiles.pack(delta, 0, n_out, N, n_out, P, 0)
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
@@ -144,14 +135,14 @@ def gradient(share, shares, c, x, like):
 
 
 @njit(**SERIAL)
-def bias(share, shares, c, x, like):
+def bias(share, shares, c, x, own):
     """BIAS: delta; N, n; kind, w, three states.  Rows of b are columns of delta."""
     N, n = c[2], c[3]
-    delta = memory(c[1], N * n, like)
+    delta = memory(c[1], N * n, own)
     a, z = cut(n, share, shares), cut(n, share + 1, shares)
-    w, s, u, v = (memory(c[5], n, like), memory(c[6], n, like), memory(c[7], n, like),
-                  memory(c[8], n, like))
-    g = like[:z - a]
+    w, s, u, v = (memory(c[5], n, own), memory(c[6], n, own), memory(c[7], n, own),
+                  memory(c[8], n, own))
+    g = own[:z - a]
     g[:] = 0
     for row in range(N):
         one = delta[row * n + a:row * n + z]
@@ -163,12 +154,12 @@ def bias(share, shares, c, x, like):
 
 
 @njit(**SERIAL)
-def update(share, shares, c, x, like):
+def update(share, shares, c, x, own):
     """UPDATE: rows, numbers in a row; kind, w, g, three states."""
     n, size = c[2], c[1] * c[2]
     a, z = cut(c[1], share, shares) * n, cut(c[1], share + 1, shares) * n
-    w, g, s, u, v = (memory(c[4], size, like), memory(c[5], size, like), memory(c[6], size, like),
-                     memory(c[7], size, like), memory(c[8], size, like))
+    w, g, s, u, v = (memory(c[4], size, own), memory(c[5], size, own), memory(c[6], size, own),
+                     memory(c[7], size, own), memory(c[8], size, own))
     descend(c[3], x, w[a:z], g[a:z], s[a:z], u[a:z], v[a:z])
 
 
@@ -204,33 +195,33 @@ def numbers(what, x, y, z, s, out):
 
 
 @njit(**SERIAL)
-def each(share, shares, c, x, like):
+def each(share, shares, c, x, own):
     """EACH: what, rows, numbers in a row; three arguments and the result."""
     n, size = c[3], c[2] * c[3]
     a, z = cut(c[2], share, shares) * n, cut(c[2], share + 1, shares) * n
-    numbers(c[1], memory(c[4], size, like)[a:z], memory(c[5], size, like)[a:z],
-            memory(c[6], size, like)[a:z], like.dtype.type(x[0]), memory(c[7], size, like)[a:z])
+    numbers(c[1], memory(c[4], size, own)[a:z], memory(c[5], size, own)[a:z],
+            memory(c[6], size, own)[a:z], own.dtype.type(x[0]), memory(c[7], size, own)[a:z])
 
 
 @njit(**FUSED)
-def noise(share, shares, c, x, like):
+def noise(share, shares, c, x, own):
     """NOISE: what, rows, numbers in a row; h, out; the counter's and the key's five words."""
     n, size = c[3], c[2] * c[3]
     a, z = cut(c[2], share, shares) * n, cut(c[2], share + 1, shares) * n
-    h, out = memory(c[4], size, like), memory(c[5], size, like)
+    h, out = memory(c[4], size, own), memory(c[5], size, own)
     name = (np.uint64(c[6]), np.uint64(c[7]), np.uint64(c[8]), np.uint64(c[9]), np.uint64(c[10]))
     draw(c[1], a, name, h[a:z], x[0], out[a:z])
 
 
 @njit(**FUSED)
-def losses(share, shares, c, x, like):
+def losses(share, shares, c, x, own):
     """XENT: a, y, loss, delta; N, K, and 1 + a label there is not.  SOFTMAX: a, 0, 0, p; N, K."""
     N, K = c[5], c[6]
-    a, out = memory(c[1], N * K, like), memory(c[4], N * K, like)
+    a, out = memory(c[1], N * K, own), memory(c[4], N * K, own)
     for n in range(cut(N, share, shares), cut(N, share + 1, shares)):
         row, p = a[n * K:n * K + K], out[n * K:n * K + K]
         top, total = exponentials(row, p)
-        scale = like.dtype.type(1 / total)
+        scale = own.dtype.type(1 / total)
         for k in range(K):
             p[k] *= scale
         if c[0] == XENT:
@@ -238,15 +229,15 @@ def losses(share, shares, c, x, like):
             if not 0 <= label < K:
                 c[7] = 1
                 continue
-            memory(c[3], N, like)[n] = np.log(total) - (row[label] - top)
+            memory(c[3], N, own)[n] = np.log(total) - (row[label] - top)
             p[label] -= 1
 
 
 @njit(**SERIAL)
-def join(share, shares, c, x, like):
+def join(share, shares, c, x, own):
     """JOIN: two arrays and the result; N, numbers in a row of each."""
     N, n, m = c[4], c[5], c[6]
-    x, y, out = memory(c[1], N * n, like), memory(c[2], N * m, like), memory(c[3], N * (n + m), like)
+    x, y, out = memory(c[1], N * n, own), memory(c[2], N * m, own), memory(c[3], N * (n + m), own)
     for row in range(cut(N, share, shares), cut(N, share + 1, shares)):
         left, right = out[row * (n + m):row * (n + m) + n], out[row * (n + m) + n:][:m]
         for j in range(n):
@@ -269,9 +260,6 @@ def handlers(real):
     scratch, room : every thread's own memory, and how many numbers that is
     """
     like = np.empty(0, real)
-
-    def panels_at(c, x, share, shares, scratch, room):
-        panels(share, shares, *there(c, x, share, scratch, room, like))
 
     def product_at(c, x, share, shares, scratch, room):
         product(share, shares, *there(c, x, share, scratch, room, like))
@@ -297,9 +285,8 @@ def handlers(real):
     def join_at(c, x, share, shares, scratch, room):
         join(share, shares, *there(c, x, share, scratch, room, like))
 
-    return {PACK: panels_at, PRODUCT: product_at, GRADIENT: gradient_at, BIAS: bias_at,
-            UPDATE: update_at, EACH: each_at, NOISE: noise_at, XENT: losses_at,
-            SOFTMAX: losses_at, JOIN: join_at}
+    return {PRODUCT: product_at, GRADIENT: gradient_at, BIAS: bias_at, UPDATE: update_at,
+            EACH: each_at, NOISE: noise_at, XENT: losses_at, SOFTMAX: losses_at, JOIN: join_at}
 
 
 @njit(**SERIAL)

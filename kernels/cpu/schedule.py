@@ -1,7 +1,6 @@
 """From what a step did to the program that does it: instructions, and where all have to wait.
 
     fuse    a gradient that only the optimiser reads is made block by block and never kept
-    pack    W goes into panels once for all the products with it, until it changes
     wait    between two instructions that touch an array, at least one of them to write, unless
             both go through it row by row, each thread its own rows
 """
@@ -36,7 +35,6 @@ class Instruction:
         self.op, self.ints, self.floats = op, ints, list(floats)
         self.accesses = [(id(a), how, False) for a, how in reads]
         self.accesses += [(id(a), how, True) for a, how in writes]
-        self.writes = [a for a, _ in writes]
 
     def touch(self, touched):
         """Add what this reads and writes to a dict of such, by array; in place."""
@@ -81,7 +79,8 @@ class Compiler:
     """Turns the entries of a tape into instructions."""
 
     def __init__(self, tape):
-        self.tape, self.code, self.kept, self.packed = tape, [], [], {}
+        self.tape, self.code, self.room = tape, [], 1
+        self.NR = do.width(np.empty(0, tape.x.dtype))
         self.gradients = {}                     # id of dW or db: the entry that makes it
         self.readers = {}                       # id of an array: how many entries read it
         for entry in tape.entries:
@@ -104,29 +103,20 @@ class Compiler:
         """One more instruction."""
         instruction = Instruction(*args, **kwargs)
         self.code.append(instruction)
-        for array in instruction.writes:
-            self.packed.pop(id(array), None)
         return instruction
 
-    def panels(self, W, transposed=False):
-        """Panels of W or its transpose; made once until W changes."""
-        made = self.packed.setdefault(id(W), {})
-        if transposed not in made:
-            k, n = W.shape[::-1] if transposed else W.shape
-            P = np.empty(tiles.panels(k, n, W.reshape(-1)), W.dtype)
-            self.kept.append(P)
-            self.code.append(Instruction(
-                do.PACK, [address(W), *W.shape, int(transposed), address(P)],
-                reads=[(W, ALL)], writes=[(P, ALL)]))
-            made[transposed] = P
-        return made[transposed]
-
-    def product(self, A, P, out, k, b=None, f=do.LINEAR):
-        """out = f(A B + b)."""
-        N, n = out.shape
-        ints = [address(A), address(P), 0 if b is None else address(b), address(out), N, k, n, f]
+    def product(self, A, B, out, b=None, f=do.LINEAR, transposed=False):
+        """out = f(A B + b), or with B^T."""
+        (N, n), k = out.shape, A.shape[1]
+        ints = [address(A), address(B), 0 if b is None else address(b), address(out), N, k, n, f,
+                int(transposed)]
         biases = [] if b is None else [(b, ALL)]
-        self.add_(do.PRODUCT, ints, reads=[(A, ROWS), (P, ALL), *biases], writes=[(out, ROWS)])
+        self.add_(do.PRODUCT, ints, reads=[(A, ROWS), (B, ALL), *biases], writes=[(out, ROWS)])
+        self.need(N * self.NR + do.GROUP * self.NR * k)
+
+    def need(self, numbers):
+        """A thread's own memory has to hold so many numbers."""
+        self.room = max(self.room, numbers)
 
     def each(self, what, *args, out, s=0.0):
         """One operation, number by number."""
@@ -143,11 +133,11 @@ class Compiler:
         h, W, b, f = entry.args
         if f not in F:
             raise Impossible(f)
-        self.product(h, self.panels(W), entry.result, len(W), b, F[f])
+        self.product(h, W, entry.result, b, F[f])
 
     def pull_back(self, entry):
         delta, W = entry.args
-        self.product(delta, self.panels(W, True), entry.result, W.shape[1])
+        self.product(delta, W, entry.result, transposed=True)
 
     def dense_grad(self, entry):
         for i, g in enumerate(entry.result):
@@ -171,10 +161,12 @@ class Compiler:
         else:
             (h, delta), N = known[0].args, len(known[0].args[0])
             if known[1] == 0:
-                P = self.panels(delta)
-                done = self.add_(do.GRADIENT, [address(h), address(P), N, *w.shape, KINDS[name],
-                                               *places], floats, [(h, ALL), (P, ALL)], changes)
+                done = self.add_(do.GRADIENT, [address(h), address(delta), N, *w.shape, KINDS[name],
+                                               *places], floats, [(h, ALL), (delta, ALL)], changes)
+                panels = tiles.panels(N, w.shape[1], w.reshape(-1))
+                self.need(do.BLOCK * (self.NR + w.shape[1]) + panels)
             else:
+                self.need(len(w))
                 done = self.add_(do.BIAS, [address(delta), N, len(w), KINDS[name], *places], floats,
                                  [(delta, ALL)], changes)
         entry.changed = Changed(done, lambda entry: numbers_of(entry.name, entry.args))
@@ -315,7 +307,6 @@ class Program:
 
     def __init__(self, compiler, tape):
         instructions, self.waits = stages(compiler.instructions())
-        self.kept = compiler.kept
         self.code = np.zeros((len(instructions), do.INTS), np.int64)
         self.floats = np.zeros((len(instructions), do.FLOATS))
         for row, one in enumerate(instructions):
@@ -329,8 +320,7 @@ class Program:
         self.labels = self.code[instructions.index(compiler.labels)] \
             if hasattr(compiler, "labels") else np.zeros(8, int)
         self.y, self.dtype = tape.y, tape.x.dtype
-        widest = max([one.ints[4] for one in instructions if one.op == do.GRADIENT] + [1])
-        self.room = do.ROOM * do.width(np.empty(0, self.dtype)) + do.BLOCK * widest + 64
+        self.room = compiler.room
         self.scratch = np.empty((0, self.room), self.dtype)
         for row in self.code:
             row[do.INTS - 1] = function(row[0], self.dtype)
