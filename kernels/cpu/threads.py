@@ -3,8 +3,10 @@
 Loops over blocks run in parallel.  A block costs the same arithmetic whoever does it, so results are
 the same, bit for bit, with one thread and with all of them.
 
-OpenMP starts its threads in 2 us, Numba's own work queue in 70, so OpenMP comes first.  What takes
-less than `SMALL` runs in the thread that asks.
+OpenMP starts its threads in 2 us, Numba's own work queue in 70, so OpenMP comes first.  A thread of
+GNU's OpenMP that waits for others would keep its core busy meanwhile, and where there are more
+processes than cores that is the core the others need: a step then takes 16 ms, and 4 if it sleeps,
+which costs nothing on a quiet machine.  What takes less than `SMALL` runs in the thread that asks.
 """
 import os
 
@@ -20,6 +22,8 @@ PART = 1 << 13                      # numbers that a thread takes at a time, if 
 
 if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
     config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+    os.environ["GOMP_SPINCOUNT"] = "0"
 
 
 def several():
