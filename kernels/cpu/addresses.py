@@ -52,7 +52,7 @@ def compiled_call(typing, address, numbers):
     return types.void(types.int64, types.UniTuple(types.int64, n)), build
 
 
-PLAIN = []                          # functions; their address, where nothing is compiled, is a place
+PLAIN = []              # functions; where nothing is compiled, the place here is the address
 
 
 def plain_call(address, numbers):

@@ -1,6 +1,6 @@
 """Threads: who may have several.
 
-Loops over blocks run in parallel.  A block costs the same arithmetic whoever does it, so results are
+Loops over blocks run in parallel.  A block is the same arithmetic whoever does it, so results are
 the same, bit for bit, with one thread and with all of them.
 
 OpenMP starts its threads in 2 us, Numba's own work queue in 70, so OpenMP comes first.  A thread of
