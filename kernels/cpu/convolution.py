@@ -12,10 +12,10 @@ from numba import njit, prange
 
 from minicredit.kernels import reference
 from minicredit.kernels.cpu.local import BLOCK, constants, passed, seen, unit_means, units
-from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type, transpose
+from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type
 from minicredit.kernels.cpu.panels import product
 from minicredit.kernels.cpu.threads import PARALLEL, SERIAL, SMALL_PRODUCT, several
-from minicredit.kernels.cpu.tiles import lanes
+from minicredit.kernels.cpu.tiles import lanes, transpose
 
 PARTS = 16
 
@@ -87,11 +87,16 @@ def parts_at_once(transposed, parts, h, delta, where, N, F, dW, db):
         part_of(transposed, part, parts, h, delta, where, N, F, dW, db)
 
 
+def groups(h, delta, P, weights):
+    """How many groups of places have a sum of their own."""
+    return max(1, min(PARTS, P, (h.size + delta.size) // (4 * weights)))
+
+
 def grads(transposed, h, delta, where, F):
     """dW, flat, and db of a convolution, which is left to others if `transposed`."""
     where, N, H, D = tuple(map(int, where)), len(h), in_f(h), in_f(delta)
     _, P, S = units(where)
-    parts = max(1, min(PARTS, P, (h.size + delta.size) // (4 * S * F)))
+    parts = groups(h, delta, P, S * F)
     dW, db = empty((parts, S * F), h.dtype), empty((parts, F), h.dtype)
     run = parts_in_turn if N * P * S * F < SMALL_PRODUCT or not several() else parts_at_once
     run(transposed, parts, H, D, where, N, F, dW, db)

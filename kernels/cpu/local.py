@@ -22,10 +22,10 @@ from numba import njit, prange
 from minicredit.kernels import reference
 from minicredit.kernels.cpu.dense import FOLLOWS, LINEAR, RELU, TANH
 from minicredit.kernels.cpu.functions import tanh
-from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type, transpose
+from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type
 from minicredit.kernels.cpu.panels import product
 from minicredit.kernels.cpu.threads import (FUSED, PARALLEL, SERIAL, SMALL_PRODUCT, several)
-from minicredit.kernels.cpu.tiles import lanes
+from minicredit.kernels.cpu.tiles import lanes, transpose
 
 SLICE = 256                                         # examples of a task, at most
 BAND = 4                                            # rows of an image

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels.cpu.threads import PARALLEL, SERIAL, SMALL, several
-from minicredit.kernels.cpu.tiles import lanes, turn
+from minicredit.kernels.cpu.tiles import transpose
 
 SQUARE = 64                                         # of a transposition: rows that fit a cache
 LINE = 64                                           # bytes of a line of the cache
@@ -26,7 +26,8 @@ def flat(x):
 
 def in_c(x):
     """The memory of an array in C order."""
-    return x.ravel() if x.flags.carray else np.array(x, order="C").ravel()
+    memory, transposed = flat(x)
+    return other_way(memory, *x.shape[::-1]) if transposed else memory
 
 
 def in_f(x):
@@ -35,19 +36,11 @@ def in_f(x):
     return memory if transposed else other_way(memory, *x.shape)
 
 
-def ordered(x, transposed):
-    """The memory of an array in C order, or of a matrix in Fortran order if `transposed`."""
-    if transposed:
-        return in_f(x)
-    memory, other = flat(x)
-    return other_way(memory, *x.shape[::-1]) if other else memory
-
-
 def alike(first, *others):
     """The memory of each, all in the order of the first, and an empty array like it."""
     memory, transposed = flat(first)
     out = empty(first.shape, first.dtype, transposed)
-    parts = [memory, *(ordered(x, transposed) for x in others)]
+    parts = [memory, *(in_f(x) if transposed else in_c(x) for x in others)]
     return out, (out.T if transposed else out).reshape(-1), parts
 
 
@@ -57,21 +50,6 @@ def empty(shape, dtype, transposed=False):
     memory = np.empty(n + LINE // dtype.itemsize, dtype)
     first = -memory.ctypes.data % LINE // dtype.itemsize
     return memory[first:first + n].reshape(shape, order="F" if transposed else "C")
-
-
-@njit(**SERIAL)
-def transpose(B, b0, b_row, m, n, P, p0, p_row):
-    """P[p0 + i p_row + j] = B[b0 + j b_row + i], for i < m and j < n: squares of vectors first."""
-    L = lanes(B)
-    down, across = m // L * L, n // L * L
-    for j in range(0, across, L):
-        turn(B, b0 + j * b_row, b_row, m // L, P, p0 + j, p_row)
-    for j in range(n):
-        first = down if j < across else 0
-        row = B[b0 + j * b_row + first:b0 + j * b_row + m]
-        to = P[p0 + first * p_row + j:p0 + m * p_row]
-        for i in range(len(row)):
-            to[i * p_row] = row[i]
 
 
 @njit(**SERIAL)

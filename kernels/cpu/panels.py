@@ -60,11 +60,11 @@ class Panels(Writer):
 
     def masks(self, columns):
         """A bit for every column of each vector: whether it is one of the first `columns`."""
-        many = ir.VectorType(WORD, self.lanes)
+        many = ir.VectorType(INDEX, self.lanes)
         if not self.masked:
             return [None] * self.vectors
-        one = self.builder.insert_element(ir.Constant(many, ir.Undefined), columns,
-                                          ir.Constant(INDEX, 0))
+        one = self.builder.insert_element(ir.Constant(many, ir.Undefined),
+                                          self.builder.trunc(columns, INDEX), ir.Constant(INDEX, 0))
         all_ = self.shuffle(one, ir.Constant(many, ir.Undefined), [0] * self.lanes)
         return [self.builder.icmp_signed("<", ir.Constant(many, [
             v * self.lanes + j for j in range(self.lanes)]), all_) for v in range(self.vectors)]
@@ -154,8 +154,9 @@ class Panels(Writer):
 def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
                   start, s0, s_row, C, c0, c_row, more, scale):
     """One tile: a switch over all sizes that it may have, with a mask and without."""
-    n, yes = types.intp, types.boolean
-    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n, yes, C.dtype)
+    n = types.intp
+    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n,
+                           types.boolean, C.dtype)
 
     def build(context, builder, signature, args):
         there = Writer(context, builder, signature, args)
@@ -163,7 +164,8 @@ def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0,
                   there.at(14, 15), args[16], there.at(17, 18), args[19],
                   cgutils.as_bool_bit(builder, args[20]), args[21]]
         after = builder.append_basic_block("written")
-        whole = builder.icmp_signed("==", args[2], builder.mul(args[1], ir.Constant(WORD, there.lanes)))
+        width = builder.mul(args[1], ir.Constant(WORD, there.lanes))
+        whole = builder.icmp_signed("==", args[2], width)
         key = builder.add(builder.mul(args[1], ir.Constant(WORD, ROWS + 1)), args[0])
         key = builder.add(builder.mul(key, ir.Constant(WORD, 2)), builder.zext(whole, WORD))
         switch = builder.switch(key, after)
@@ -206,7 +208,10 @@ tile = plain_tile if config.DISABLE_JIT else compiled_tile
 @njit(**SERIAL)
 def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
             C, c0, c_row, more, scale):
-    """C = start + scale A B, or C += scale A B if `more`; see above.  Tiles of rows are nearly all alike."""
+    """C = start + scale A B, or C += scale A B if `more`; see above.
+
+    In tiles of ROWS rows, or nearly, all alike.
+    """
     tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
     width = vectors * lanes(A)
     for j in range(0, n, width):

@@ -14,13 +14,15 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels.cpu.functions import log, turned
-from minicredit.kernels.cpu.memory import flat
+from minicredit.kernels.cpu.memory import alike
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SERIAL, SMALL, several
+from minicredit.kernels.cpu.tiles import transpose
 from minicredit.kernels.reference import PHILOX_M, PHILOX_W
 
 M0, M1, W0, W1, LOW, HALF = map(np.uint64, (*PHILOX_M, *PHILOX_W, 0xFFFFFFFF, 32))
 UNIFORM, NORMAL, NOISY = range(3)
 GROUP = 64                          # blocks; all that is kept of them takes 4 KiB
+UNITS, EXAMPLES = 512, 64           # at a time, where they are turned round
 
 
 @njit(**SERIAL)
@@ -116,6 +118,38 @@ def draw_at_once(what, name, h, sigma, out):
         draw(what, i, name, h[i:j], sigma, out[i:j])
 
 
+@njit(**FUSED)
+def draw_turned(n0, u0, name, N, U, h, sigma, out):
+    """`draw`, noisy, where the N examples of a unit lie side by side, for EXAMPLES and UNITS.
+
+    An example's numbers follow one another in the sequence: they are drawn so, then turned round.
+    """
+    n, u = min(EXAMPLES, N - n0), min(UNITS, U - u0)
+    z = np.empty(n * u, out.dtype)
+    for i in range(n):
+        row = z[i * u:(i + 1) * u]
+        draw(NORMAL, (n0 + i) * U + u0, name, row, 0, row)
+    transpose(z, 0, u, u, n, out, u0 * N + n0, N)
+    for first in range(u0 * N + n0, (u0 + u) * N + n0, N):
+        added(h[first:first + n], sigma, out[first:first + n])
+
+
+@njit(**SERIAL)
+def turned_in_turn(name, N, U, h, sigma, out):
+    """All of an array that lies so."""
+    for u0 in range(0, U, UNITS):
+        for n0 in range(0, N, EXAMPLES):
+            draw_turned(n0, u0, name, N, U, h, sigma, out)
+
+
+@njit(**PARALLEL)
+def turned_at_once(name, N, U, h, sigma, out):
+    """The same, part by part, each in some thread."""
+    across = -(-N // EXAMPLES)
+    for part in prange(-(-U // UNITS) * across):
+        draw_turned(part % across * EXAMPLES, part // across * UNITS, name, N, U, h, sigma, out)
+
+
 def drawn(what, key, h, sigma, out):
     """`draw`, in several threads if it is worth it."""
     if 4 * len(out) > SMALL and several():          # a normal number takes as long as four others
@@ -153,12 +187,13 @@ def normal(shape, key, dtype):
 
 
 def noisy(h, sigma, key):
-    """See kernels.reference.noisy.  One pass, if h lies in memory in the order of its numbers."""
-    memory, transposed = flat(h)
-    if transposed:
-        return h + h.dtype.type(sigma) * normal(h.shape, key, h.dtype)
-    out = np.empty(h.shape, h.dtype)
-    drawn(NOISY, key, memory, sigma, out.reshape(-1))
+    """See kernels.reference.noisy.  One pass; the result lies in memory as h does."""
+    out, memory, (h,) = alike(h)
+    if out.flags.c_contiguous:
+        drawn(NOISY, key, h, sigma, memory)
+    else:
+        run = turned_at_once if 4 * len(memory) > SMALL and several() else turned_in_turn
+        run(named(key), *out.shape, h, sigma, memory)
     return out
 
 
