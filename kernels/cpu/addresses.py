@@ -22,6 +22,26 @@ def pointer(typing, address):
     return types.voidptr(types.int64), build
 
 
+@intrinsic
+def compiled_claim(typing, address):
+    """Ask for the line of memory at an address, to write to it soon; waits for nothing."""
+    def build(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *[ir.IntType(32)] * 3])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        how = (ir.Constant(ir.IntType(32), n) for n in (1, 2, 1))       # to write; second cache
+        builder.call(ask, [builder.inttoptr(args[0], cgutils.voidptr_t), *how])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), build
+
+
+def plain_claim(address):
+    """Nothing: whoever steps through this has the time."""
+
+
+claim = plain_claim if config.DISABLE_JIT else compiled_claim
+
+
 def plain_memory(address, n, like):
     """n numbers of the type of `like`'s, from an address on."""
     block = (ctypes.c_char * (int(n) * like.itemsize)).from_address(int(address))

@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels.cpu import tiles
-from minicredit.kernels.cpu.addresses import call, memory
+from minicredit.kernels.cpu.addresses import call, claim, memory
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
@@ -42,6 +42,8 @@ INTS, FLOATS = 16, 8                            # of an instruction
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
 GROUP = 4                                       # panels packed at a time
+LINE = 64                                       # bytes of a line of memory
+MR = tiles.MR
 
 
 @njit(**SERIAL)
@@ -115,6 +117,32 @@ def descend(kind, x, w, g, s, u, v):
 
 
 @njit(**SERIAL)
+def block(rows, n, N, h, first, n_in, P, G, t, begin, end):
+    """G = h^T delta for so many columns of h, from `first` on; P is delta, in panels.
+
+    Meanwhile the lines from `begin` to `end` are claimed, some with every tile: the weights that
+    the block is for, which other threads have read since this one wrote them.
+    """
+    NR, count = width(G), -(-rows // MR)
+    least = rows // count
+    more = rows - least * count                     # tiles that have a row more than the least
+    step = -(-(end - begin) // (count * -(-n // NR) * LINE)) * LINE
+    for j in range(0, n, NR):
+        side, r = min(NR, n - j), 0
+        for i in range(count):
+            high = least + (i < more)
+            for line in range(begin, min(begin + step, end), LINE):
+                claim(line)
+            if side == NR:
+                tiles.tile(high, NR, h, first + r, 1, n_in, P, j * N, NR, N, G, r * n + j, n, False)
+            else:
+                tiles.tile(high, side, h, first + r, 1, n_in, P, j * N, NR, N, t, r * NR, NR, False)
+            begin, r = begin + step, r + high
+        if side < NR:
+            tiles.unpack(rows, side, t, NR, G, j, n)
+
+
+@njit(**SERIAL)
 def gradient(share, shares, c, x, own):
     """GRADIENT: h, delta; N, n_in, n_out; kind, w, three states."""
     N, n_in, n_out, NR = c[3], c[4], c[5], width(own)
@@ -127,8 +155,9 @@ def gradient(share, shares, c, x, own):
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
-        tiles.product(rows, n_out, N, h, first, 1, n_in, P, 0, G, 0, n_out, False, t)
         g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
+        begin = c[7] + a * own.itemsize
+        block(rows, n_out, N, h, first, n_in, P, G, t, begin, begin + len(g) * own.itemsize)
         for i in range(len(g)):
             g[i] *= scale
         descend(c[6], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
