@@ -165,6 +165,19 @@ def test_one_thread_and_all_of_them_find_the_same_bits(kind, name):
     assert all(same(one, other) for one, other in zip(*found))
 
 
+@pytest.mark.parametrize("down", [False, True])
+def test_a_task_writes_what_is_its_own_and_nothing_else(down):
+    N, where, F, slices = 2 * local.SLICE, (9, 4, 2, 3, 1, 1, 1, 9, 4), 3, 2
+    n = 9 * 4 * (F if down else 2)
+    h, W, none = numbers("float64", n * N), numbers("float64", 36 * 18 * F), np.zeros(1)
+    written = np.zeros((9 * 4 * (2 if down else F), N), int)
+    for at in range(slices * (-(-9 // local.BAND) if down else 36)):
+        out = np.full(written.shape, np.nan)
+        local.task(down, at, slices, h, W, none, 0, where, (N, F, 18 * F, F, 1), out.reshape(-1))
+        written += ~np.isnan(out)
+    assert (written == 1).all()
+
+
 @exact
 @pytest.mark.parametrize("name", ["local_dense", "local_pull_back", "local_grad"])
 def test_nothing_is_held_but_what_is_returned(name):
