@@ -23,7 +23,7 @@ PARTS = 16
 @njit(**SERIAL)
 def places_grad(p0, p1, h, delta, where, N, F, dW, db):
     """dW and db of places p0 to p1 together, added to what is there."""
-    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
+    C, ch, k, width = where[1], where[2], where[3], 4 * lanes(h)
     scratch, (nothing, one) = np.empty(BLOCK * width, h.dtype), constants(h)
     scale = h.dtype.type(1 / N)
     for p in range(p0, p1):
