@@ -1,10 +1,8 @@
 """The operations of `kernels.reference` in Numba: the same names, the same signatures.
 
-Nothing is here that NumPy does as fast: what is imported from the reference below is the list of
-the operations that were measured and left.
+Nothing is here that NumPy does as fast: what is imported from the reference is that.
 """
 import minicredit.kernels.cpu.compiling  # noqa: F401  tells of it
-from minicredit.kernels.reference import *  # noqa: F401,F403  (until each has its place)
 from minicredit.kernels.cpu.coherent import (influence, signed_dense, signed_grad,  # noqa: F401
                                              signed_pull_back, signed_slope)
 from minicredit.kernels.cpu.convolution import (conv_dense, conv_grad,  # noqa: F401
@@ -20,4 +18,5 @@ from minicredit.kernels.cpu.optimisers import (adam, leak, manhattan, momentum, 
                                                rmsprop, rmsprop_centred, sgd)
 from minicredit.kernels.cpu.randomness import (noisy, normal, permutation, philox,  # noqa: F401
                                                uniform)
+from minicredit.kernels.reference import asarray, join, take, to_numpy  # noqa: F401
 from minicredit.kernels.cpu.recorder import Recorder  # noqa: F401  which has all of the above
