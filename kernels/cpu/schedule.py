@@ -93,17 +93,18 @@ class Compiler:
         self.source = self.each(do.COPY, tape.x, out=tape.x)
         for entry in tape.entries:
             getattr(self, entry.name, self.no)(entry)
+        if any(self.readers.get(i) for i in self.gradients):
+            raise Impossible("a gradient that others than its optimiser read")
         return self.code
 
     def no(self, entry):
         """There is no instruction for this."""
         raise Impossible(entry.name)
 
-    def add_(self, *args, **kwargs):
+    def then(self, *args, **kwargs):
         """One more instruction."""
-        instruction = Instruction(*args, **kwargs)
-        self.code.append(instruction)
-        return instruction
+        self.code.append(Instruction(*args, **kwargs))
+        return self.code[-1]
 
     def product(self, A, B, out, b=None, f=do.LINEAR, transposed=False):
         """out = f(A B + b), or with B^T."""
@@ -111,7 +112,7 @@ class Compiler:
         ints = [address(A), address(B), 0 if b is None else address(b), address(out), N, k, n, f,
                 int(transposed)]
         biases = [] if b is None else [(b, ALL)]
-        self.add_(do.PRODUCT, ints, reads=[(A, ROWS), (B, ALL), *biases], writes=[(out, ROWS)])
+        self.then(do.PRODUCT, ints, reads=[(A, ROWS), (B, ALL), *biases], writes=[(out, ROWS)])
         self.need(N * self.NR + do.GROUP * self.NR * k)
 
     def need(self, numbers):
@@ -124,7 +125,7 @@ class Compiler:
             raise Impossible("shapes that differ")
         N, n = row_shape(out)
         places = [address(a) for a in (*args, *3 * [args[0]])[:3]]
-        return self.add_(do.EACH, [what, N, n, *places, address(out)], [s],
+        return self.then(do.EACH, [what, N, n, *places, address(out)], [s],
                          reads=[(a, ROWS) for a in args], writes=[(out, ROWS)])
 
     # The operations, by name ----------------------------------------------------------------------
@@ -156,18 +157,18 @@ class Compiler:
         changes = [(a, ROWS) for a in (w, *states)]
         if known is None:
             g = w if g is None else g
-            done = self.add_(do.UPDATE, [*row_shape(w), KINDS[name], places[0], address(g),
+            done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], places[0], address(g),
                                          *places[1:]], floats, [(g, ROWS)], changes)
         else:
             (h, delta), N = known[0].args, len(known[0].args[0])
             if known[1] == 0:
-                done = self.add_(do.GRADIENT, [address(h), address(delta), N, *w.shape, KINDS[name],
+                done = self.then(do.GRADIENT, [address(h), address(delta), N, *w.shape, KINDS[name],
                                                *places], floats, [(h, ALL), (delta, ALL)], changes)
                 panels = tiles.panels(N, w.shape[1], w.reshape(-1))
                 self.need(do.BLOCK * (self.NR + w.shape[1]) + panels)
             else:
                 self.need(len(w))
-                done = self.add_(do.BIAS, [address(delta), N, len(w), KINDS[name], *places], floats,
+                done = self.then(do.BIAS, [address(delta), N, len(w), KINDS[name], *places], floats,
                                  [(delta, ALL)], changes)
         entry.changed = Changed(done, lambda entry: numbers_of(entry.name, entry.args))
 
@@ -205,18 +206,18 @@ class Compiler:
     def softmax_xent(self, entry):
         (a, y), (loss, delta) = entry.args, entry.result
         ints = [address(a), address(y), address(loss), address(delta), *a.shape]
-        self.labels = self.add_(do.XENT, ints, reads=[(a, ROWS), (y, ROWS)],
+        self.labels = self.then(do.XENT, ints, reads=[(a, ROWS), (y, ROWS)],
                                 writes=[(loss, ROWS), (delta, ROWS)])
 
     def softmax(self, entry):
         a, = entry.args
-        self.add_(do.SOFTMAX, [address(a), 0, 0, address(entry.result), *a.shape],
+        self.then(do.SOFTMAX, [address(a), 0, 0, address(entry.result), *a.shape],
                   reads=[(a, ROWS)], writes=[(entry.result, ROWS)])
 
     def join(self, entry):
         x, y = entry.args
         out = entry.result
-        self.add_(do.JOIN, [address(x), address(y), address(out), len(out), x.shape[1], y.shape[1]],
+        self.then(do.JOIN, [address(x), address(y), address(out), len(out), x.shape[1], y.shape[1]],
                   reads=[(x, ROWS), (y, ROWS)], writes=[(out, ROWS)])
 
     def normal(self, entry):
@@ -231,7 +232,7 @@ class Compiler:
         out = entry.result
         ints = [what, *row_shape(out), address(h), address(out), *words(key)]
         reads = [] if h is out else [(h, ROWS)]
-        done = self.add_(do.NOISE, ints, [sigma], reads=reads, writes=[(out, ROWS)])
+        done = self.then(do.NOISE, ints, [sigma], reads=reads, writes=[(out, ROWS)])
         entry.changed = Renamed(done)
 
 
