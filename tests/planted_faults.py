@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["MINICREDIT_BACKENDS"] = "numpy"         # whose faults these are; nothing to compile
 
 import hypothesis                                   # noqa: F401  loaded once, and every process
 import numpy                                        # noqa: F401  forked from here has them
