@@ -53,7 +53,12 @@ class Meter:
     """`now`, the bytes that are alive, and `peak`, the most there were since the last `reset`."""
 
     def __init__(self):
-        self.now = self.peak = 0
+        self.now, self.peak, self.keeping = 0, 0, False
+
+    def keep(self, yes):
+        """From now on bytes are not given back, as by a backend that records what it does; or are.
+        """
+        self.keeping = yes
 
     def reset(self):
         """Forget the peak; the bytes that are alive."""
@@ -70,7 +75,8 @@ class Block:
         meter.peak = max(meter.peak, meter.now)
 
     def __del__(self):
-        self.meter.now -= self.n_bytes
+        if not self.meter.keeping:
+            self.meter.now -= self.n_bytes
 
 
 # What is computed ---------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ not among them.
 
 Predicted: the network and the rule are built and taught on `minicredit.kernels.shapes`, whose
 arrays have a size and no numbers, in less than a second and next to no memory.  That is what the
-NumPy reference allocates, and an upper bound for backends that fuse its operations.  The
-instruments look at more images at once than a step does, so a whole run may need more: this is what
-a machine must have, and what is refused beforehand.
+NumPy reference allocates, and an upper bound for backends that fuse its operations; of one that
+records a step, and keeps all that the step makes, all of that is counted.  The instruments look at
+more images at once than a step does, so a whole run may need more: this is what a machine must
+have, and what is refused beforehand.
 
 Measured: as Python and NumPy allocate, in a process of its own, whose hash seed is fixed, and
 rounded up to whole units of 64 KiB, because the last few hundred bytes, Python's own, differ from
@@ -26,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minicredit.errors import UserError
-from minicredit.kernels import shapes
+from minicredit.kernels import load, recording, shapes
 
 UNIT = 2**16
 LARGE = 2**30                   # bytes: beside more, what Python and NumPy keep does not count
@@ -73,7 +74,10 @@ def need(name, config, data):
     x, y = blank(ops, config, data, config["batch"])
     pictures = meter.reset()
     rule = build(name, {**config, "backend": ops}, data.K, seed=0)
+    real = recording(load(config["backend"]))
+    meter.keep(hasattr(real, "keeps") and real.keeps(rule.net.sizes))
     steps(rule, x, y)
+    meter.keep(False)
     learning = meter.peak - pictures
     x, y = blank(ops, config, data, min(WATCHED, data.validation.n))
     angle_to_backprop(rule, x, y)

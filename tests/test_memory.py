@@ -78,6 +78,15 @@ def test_the_predicted_peak_of_every_rule_is_the_measured_one(name, kind):
         agree(name, NETS[kind])
 
 
+@pytest.mark.parametrize("rule", ["bp", "dtp", "ao-sdtp"])
+def test_what_a_backend_keeps_of_a_recorded_step_is_within_the_prediction(rule):
+    config = {**configuration(rule, "300-3x200-10"), "backend": "numba"}
+    predicted = need(rule, config, pictures("300-3x200-10")).steps
+    measured = memory.peak(rule, config, 300, 10)
+    assert measured < predicted < 8 * measured, f"{predicted:,} for {measured:,}"
+    assert measured > need(rule, {**config, "backend": "numpy"}, pictures("300-3x200-10")).steps
+
+
 @pytest.mark.parametrize("rule, option", OPTIONS)
 def test_the_prediction_knows_every_option_that_allocates(rule, option):
     agree(rule, NETS["dense"], **dict([option.split("=")]))

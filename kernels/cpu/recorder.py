@@ -103,6 +103,10 @@ class Recorder:
         for name in NAMES:
             setattr(self, name, self.operation(name))
 
+    def keeps(self, sizes):
+        """Whether what a step makes is kept, on a network of layers so wide: it may be recorded."""
+        return max(sizes[1:]) <= WIDEST
+
     def operation(self, name):
         """The operation `name`, watched."""
         plain = getattr(cpu, name)
