@@ -181,7 +181,7 @@ def test_wide_layers_are_left_to_the_operations():
     rule = rule_of("bp", "numba", net="64-700-10")
     for x, y in batches(3):
         rule.net.ops.take(rule.step, x, y)
-    assert not rule.net.ops.tapes
+    assert not rule.net.ops.tapes and rule.net.ops.tape is None     # nothing of it is kept
 
 
 def test_a_recorder_is_no_more_than_the_backend_outside_a_step():

@@ -36,7 +36,7 @@ from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
 
 PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(9)
 LINEAR, TANH, RELU = range(3)
-SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK, KEEP = range(8)     # KEEP: g itself
+SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK = range(7)
 ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, COPY, SIGNS = range(8)
 INTS, FLOATS = 16, 8                            # of an instruction
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
@@ -96,7 +96,7 @@ def product(share, shares, c, x, own):
 
 @njit(**FUSED)
 def descend(kind, x, w, g, s, u, v):
-    """The optimiser's step for a part of an array; KEEP: w = g."""
+    """The optimiser's step for a part of an array."""
     if kind == SGD:
         sgd_part(w, g, x[0])
     elif kind == MOMENTUM:
@@ -109,11 +109,8 @@ def descend(kind, x, w, g, s, u, v):
         centred_part(w, g, s, u, v, x[0], x[1], x[2], x[3])
     elif kind == ADAM:
         adam_part(w, g, s, u, x[0], x[1], x[2], x[3], x[4])
-    elif kind == LEAK:
-        leak_part(w, x[0])
     else:
-        for i in range(len(w)):
-            w[i] = g[i]
+        leak_part(w, x[0])
 
 
 @njit(**SERIAL)

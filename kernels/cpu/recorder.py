@@ -20,7 +20,7 @@ import inspect
 import numpy as np
 
 from minicredit.kernels import cpu
-from minicredit.kernels.cpu.schedule import compiled
+from minicredit.kernels.cpu.schedule import compiled, instructed
 
 NAMES = [name for name, f in vars(cpu).items() if inspect.isfunction(f) and name != "take"]
 ARITHMETIC = {np.add: "add", np.subtract: "subtract", np.multiply: "multiply"}
@@ -133,10 +133,11 @@ class Recorder:
         try:
             result = learn(tape.x, tape.y)
         finally:
-            left, self.busy = not self.busy, False
-        program = None if left else compiled(tape, WIDEST)
+            left, self.busy, self.tape = not self.busy, False, None
+        program = compiled(tape) if tape.possible and not left else None
         if program is None:
-            self.failures[key] = self.failures.get(key, 0) + (1 if left else PATIENCE + 1)
+            again = left and tape.possible
+            self.failures[key] = self.failures.get(key, 0) + (1 if again else PATIENCE + 1)
         else:
             tape.program, self.tapes[key] = program, tape
         return finished(result)
@@ -174,6 +175,11 @@ class Recorder:
             self.leave(f"{name} came where something else was recorded")
             return plainly(name, args)
         result = plainly(name, args)
+        if not instructed(name, result, WIDEST):
+            tape.possible = False
+            tape.entries.clear()                    # or all of a large step would be kept
+            self.leave(f"there is no instruction for {name}, or it is too wide")
+            return result
         if isinstance(result, tuple):
             result = tuple(self.watch(r) for r in result)
         elif result is not None:
@@ -216,7 +222,7 @@ class Tape:
     def __init__(self, recorder, x, y):
         self.entries, self.source = [], (x, y)
         self.x, self.y = recorder.watch(np.array(x)), np.array(y)
-        self.program = None
+        self.program, self.possible = None, True
 
     def source_into(self):
         """The batch to where the operations find it."""

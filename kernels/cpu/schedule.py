@@ -18,7 +18,6 @@ F = {"linear": do.LINEAR, "tanh": do.TANH, "relu": do.RELU}
 SLOPES = {"tanh": do.TANH_SLOPE, "relu": do.RELU_SLOPE}
 KINDS = {"sgd": do.SGD, "momentum": do.MOMENTUM, "manhattan": do.MANHATTAN, "rmsprop": do.RMSPROP,
          "rmsprop_centred": do.CENTRED, "adam": do.ADAM, "leak": do.LEAK}
-STATES = {"momentum": 1, "rmsprop": 1, "rmsprop_centred": 3, "adam": 2}
 
 
 class Impossible(Exception):
@@ -340,14 +339,18 @@ class Program:
             raise IndexError("softmax_xent: a label that there is not")
 
 
-def compiled(tape, widest):
-    """The program of a tape; None if there is no instruction for what it does, or it is too wide.
-    """
+def instructed(name, result, widest):
+    """Whether there is an instruction for an operation, and what it gave is not too wide."""
+    arrays = result if isinstance(result, tuple) else () if result is None else (result,)
+    return hasattr(Compiler, name) and all(a.ndim <= 2 and a.shape[-1] <= widest
+                                           for a in arrays if a.ndim > 1)
+
+
+def compiled(tape):
+    """The program of a tape; None if there is none for what it does."""
     arrays = [a for entry in tape.entries for a in (*entry.args, *entry.outputs())
               if isinstance(a, np.ndarray) and a.ndim == 2]
     if not arrays or len({a.dtype for a in arrays}) > 1:
-        return None
-    if max(a.shape[1] for a in arrays if a is not tape.x) > widest:
         return None
     try:
         return Program(Compiler(tape), tape)
