@@ -1,0 +1,65 @@
+"""+ - * of a device's arrays: what a rule writes between operations, as an operation.
+
+    h - target_step * e         is carried out by each.cu, and written down by who records a step
+
+`Arithmetic` is mixed into a device's array class, before the class that it is made of (numpy's or
+CuPy's ndarray).  What has no kernel (shapes that differ, an array of the host, integers) goes on to
+that class, and so does everything that is no sum and no product; who records is told of it first.
+"""
+
+
+def elementwise(name):
+    """The operator `name` of two operands: a kernel's if there is one."""
+    plain = f"__{name}__"
+    reflected = name[0] == "r" and name != "r"
+    operation = {"add": "add", "sub": "subtract", "mul": "multiply"}[name.removeprefix("r")]
+
+    def operator(self, other):
+        x, y = (other, self) if reflected else (self, other)
+        result = self.device.arithmetic(operation, x, y)
+        if result is None:
+            self.device.foreign(operation)
+            result = getattr(super(Arithmetic, self), plain)(other)
+        return result
+
+    operator.__name__ = plain
+    return operator
+
+
+def watched(name):
+    """The method `name` of the class below; who records a step is told first."""
+
+    def method(self, *args, **kwargs):
+        self.device.foreign(name)
+        return getattr(super(Arithmetic, self), name)(*args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+class Arithmetic:
+    """See this module."""
+
+    on_device = True
+    device = None
+
+    __add__, __radd__ = elementwise("add"), elementwise("radd")
+    __sub__, __rsub__ = elementwise("sub"), elementwise("rsub")
+    __mul__, __rmul__ = elementwise("mul"), elementwise("rmul")
+
+    @property
+    def T(self):
+        """The transpose: a view, which no kernel reads."""
+        self.device.foreign("T")
+        return super().T
+
+    def __neg__(self):
+        return -1 * self
+
+
+for name in ("__getitem__", "__setitem__", "__iadd__", "__isub__", "__imul__", "__truediv__",
+             "__itruediv__", "__matmul__", "__gt__", "__lt__", "__ge__", "__le__", "__eq__",
+             "__ne__", "__abs__", "__array_ufunc__", "__array_function__", "sum", "max", "min",
+             "mean", "argmax", "copy", "astype", "reshape", "ravel", "transpose", "swapaxes",
+             "dot", "fill", "any", "all"):
+    setattr(Arithmetic, name, watched(name))
