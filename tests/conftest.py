@@ -1,9 +1,11 @@
 """What the tests share: one tolerance, and the networks, batches and rules that they ask.
 
 Set MINICREDIT_EXAMPLES to let hypothesis draw more networks than the 20 of every run, and
-MINICREDIT_BACKENDS to names with commas to ask these backends alone.
+MINICREDIT_BACKENDS to names with commas to ask these backends alone.  Tests marked gpu are skipped,
+with the reason, where there is no GPU; `pytest -m gpu --require-gpu` makes that a failure.
 """
 import os
+from functools import cache
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")          # the arrays are small
 
@@ -47,22 +49,77 @@ def same(got, want):
     return got.dtype == want.dtype and got.shape == want.shape and bool((got == want).all())
 
 
-def loadable():
-    """The backends that load on this machine; `test_a_backend_loads_or_says_why` asks the rest."""
-    names, asked = [], os.environ.get("MINICREDIT_BACKENDS", ",".join(BACKENDS)).split(",")
-    for name in asked:
-        try:
-            load(name)
-            names.append(name)
-        except BackendError:
-            pass
-    return names
+def pytest_addoption(parser):
+    """--require-gpu, so that a run that should have a GPU cannot pass by skipping."""
+    parser.addoption("--require-gpu", action="store_true",
+                     help="what is marked gpu fails where there is no GPU; it is not skipped")
 
 
-@pytest.fixture(params=loadable())
+@cache
+def why_no_gpu():
+    """Why there is no GPU to test on; an empty text if there is one."""
+    try:
+        from minicredit.kernels.cuda import gpu
+        gpu.Device()
+        return ""
+    except Exception as missing:        # no CuPy, no driver, no device: each says so in its own way
+        return f"{type(missing).__name__}: {missing}".splitlines()[0]
+
+
+def pytest_runtest_setup(item):
+    """What is marked gpu needs one."""
+    if item.get_closest_marker("gpu") and why_no_gpu():
+        told = pytest.fail if item.config.getoption("--require-gpu") else pytest.skip
+        told(f"no GPU: {why_no_gpu()}")
+
+
+def asked():
+    """The backends to test: those that load here, and cuda, whose tests are marked gpu."""
+    names = os.environ.get("MINICREDIT_BACKENDS", ",".join(BACKENDS)).split(",")
+    return [pytest.param(name, marks=pytest.mark.gpu) if name == "cuda" else name
+            for name in names if name == "cuda" or loads(name)]
+
+
+def loads(name):
+    """Whether a backend loads here; `test_a_backend_loads_or_says_why` asks about the rest."""
+    try:
+        load(name)
+    except BackendError:
+        return False
+    return True
+
+
+@pytest.fixture(params=asked())
 def ops(request):
     """Every backend that loads here, one after the other."""
     return load(request.param)
+
+
+@pytest.fixture(scope="session", params=["emulated", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """What runs a kernel: a CPU that watches every access of its memory, then a GPU."""
+    if request.param == "cuda":
+        from minicredit.kernels.cuda import gpu
+        return poisoned(gpu.Device())
+    try:
+        from minicredit.kernels.cuda import emulator
+        return emulator.Device(mode="checked")
+    except ImportError as missing:
+        pytest.skip(str(missing))
+
+
+def poisoned(device):
+    """The same device, in whose new memory every byte is 255: NaN, or -1, until it is written."""
+    plain = device.empty
+
+    def empty(shape, dtype):
+        array = plain(shape, dtype)
+        if array.size:
+            array.data.memset_async(255, array.nbytes)
+        return array
+
+    device.empty = empty
+    return device
 
 
 @pytest.fixture(params=sorted(RULES))
