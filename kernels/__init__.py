@@ -1,16 +1,16 @@
 """Arrays in, arrays out: the operations that every rule is made of, once per backend.
 
-A backend is a module.  `reference` is the definition, in NumPy; every other backend has the same
-names in the same order with the same signatures, so two backends are compared by laying two files
-side by side.  Nothing here knows a network or a rule.
+A backend is a module, or an object that has the same names.  `reference` is the definition, in
+NumPy; every other backend has its names in its order with its signatures, so two backends are
+compared by laying two files side by side.  Nothing here knows a network or a rule.
 """
 from importlib import import_module
 
 BACKENDS = {
     "numpy": "minicredit.kernels.reference",
     "numba": "minicredit.kernels.cpu",
-    "cuda": "minicredit.kernels.cuda.ops",
-    "emulated": "minicredit.kernels.cuda.emulator",
+    "cuda": "minicredit.kernels.cuda.gpu:operations",
+    "emulated": "minicredit.kernels.cuda.emulator:operations",
 }
 
 
@@ -19,7 +19,7 @@ class BackendError(ImportError):
 
 
 def load(name):
-    """The module of a backend.  There is no fall-back: what is asked for loads, or says why not.
+    """A backend.  There is no fall-back: what is asked for loads, or says why not.
 
     Parameters
     ----------
@@ -35,9 +35,10 @@ def load(name):
         return name
     if name not in BACKENDS:
         raise BackendError(f"backend: wanted one of {', '.join(BACKENDS)}; got {name!r}")
-    module = BACKENDS[name]
+    module, _, attribute = BACKENDS[name].partition(":")
     try:
-        return import_module(module)
+        loaded = import_module(module)
+        return getattr(loaded, attribute) if attribute else loaded
     except ModuleNotFoundError as missing:
         if missing.name and module.startswith(missing.name):
             why = "this version of minicredit does not have it"

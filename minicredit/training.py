@@ -75,10 +75,13 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None):
             for x, y in data.train.read(batches(n, batch, key), key):
                 for optimizer in rule.optimizers:
                     optimizer.scale = decayed(decay, done / total)
-                check(ops.take(learn, ops.asarray(x), ops.asarray(y)), rule, epoch, done)
+                losses.append(ops.take(learn, ops.asarray(x), ops.asarray(y)))
                 done += 1
+                if len(losses) >= getattr(ops, "unread", 1):
+                    check(losses, rule, epoch, done)
                 if tell:
                     tell(done / total)
+        check(losses, rule, epoch, done)
         seconds = perf_counter() - start
         yield {"epoch": epoch, **report(rule, data), "seconds": seconds,
                "angle_to_backprop": angle_to_backprop(rule, *map(ops.asarray, watched))}
@@ -93,8 +96,14 @@ def report(rule, data):
     return {**measured, "test_error_top5": test.error_top5} if data.K > 10 else measured
 
 
-def check(loss, rule, epoch, step):
-    """Stop at the first loss that is not a number; a pass of inverses alone has none to check."""
-    if loss is not None and not np.isfinite(rule.net.ops.to_numpy(loss)).all():
-        raise Diverged(f"{type(rule).__name__}: the loss is not finite in epoch {epoch}, step "
-                       f"{step}; a smaller eta may help")
+def check(losses, rule, epoch, done):
+    """Stop at the first loss that is not a number; the list is empty after that.
+
+    A device that computes while the host goes on is not asked at every step: it would have to be
+    waited for.  A pass of inverses alone has no loss.
+    """
+    for step, loss in enumerate(losses, done - len(losses)):
+        if loss is not None and not np.isfinite(rule.net.ops.to_numpy(loss)).all():
+            raise Diverged(f"{type(rule).__name__}: the loss is not finite in epoch {epoch}, step "
+                           f"{step}; a smaller eta may help")
+    losses.clear()

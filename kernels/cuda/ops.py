@@ -39,7 +39,7 @@ class Operations:
     """
 
     def __init__(self, device):
-        self.device = device
+        self.device, self.names = device, [operation.__name__ for operation in OPERATIONS]
         for operation in OPERATIONS:
             setattr(self, operation.__name__, partial(operation, device))
         self.asarray, self.to_numpy = device.asarray, device.to_numpy

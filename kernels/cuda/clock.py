@@ -1,0 +1,111 @@
+"""What changes in a rule from step to step: its counters, and the scale of its optimisers.
+
+    rule.t, optimizer.t[name]       int; grow by the same in every step
+    optimizer.scale                 float; whoever trains sets it between steps
+
+While a step is recorded they stand in the rule as `Offset` and `Factor` (see `numbers`), so that
+the kernels learn where in device memory to look.  After that the device's numbers move on by
+themselves with every replay, `tell` copies what somebody changed on the host, and `forward` counts
+on the host what the device has done.
+"""
+import numpy as np
+
+from minicredit.kernels.cuda.numbers import Factor, Offset
+from minicredit.kernels.cuda.work import Work
+
+
+def optimizers(rule):
+    """The optimisers of a rule, whether or not a schedule knows them."""
+    return [part for part in vars(rule).values() if hasattr(part, "descend")]
+
+
+def counters(rule):
+    """Where the ints are: (dict, key)."""
+    places = [(vars(rule), "t")] if isinstance(getattr(rule, "t", None), int) else []
+    return places + [(optimizer.t, name) for optimizer in optimizers(rule)
+                     for name in getattr(optimizer, "t", ())]
+
+
+def settings(rule):
+    """What a recorded step takes for granted: every other number, and which arrays there are."""
+    given = []
+    for part in (rule, *optimizers(rule)):
+        given += [value for name, value in vars(part).items()
+                  if isinstance(value, (int, float, str)) and name not in ("t", "scale")]
+    arrays = (*rule.net.parameters().values(), *rule.arrays.values())
+    return given, [id(array) for array in arrays]
+
+
+class Clock:
+    """The counters and scales of one rule, on the host and on the device.
+
+    Parameters
+    ----------
+    device : Device
+    rule : any rule
+    """
+
+    def __init__(self, device, rule):
+        self.device = device
+        self.ints, self.floats = counters(rule), [(vars(o), "scale") for o in optimizers(rule)]
+        n, m = len(self.ints), len(self.floats)
+        self.counts, self.scales = device.zeros(n, np.int64), device.zeros(m, np.float64)
+        self.at = [self.counts[i:i + 1] for i in range(n)]
+        self.at_scale = [self.scales[i:i + 1] for i in range(m)]
+        self.there, self.there_scale = [0] * n, [0.0] * m       # what the device has
+        self.grow = [0] * n
+
+    def tell(self):
+        """The host's numbers to the device, where they differ from what it has."""
+        for i, (place, key) in enumerate(self.ints):
+            if place[key] != self.there[i]:
+                self.there[i] = int(place[key])
+                self.at[i].fill(self.there[i])
+        for i, (place, key) in enumerate(self.floats):
+            if place[key] != self.there_scale[i]:
+                self.there_scale[i] = float(place[key])
+                self.at_scale[i].fill(self.there_scale[i])
+
+    def start(self):
+        """Put the device's numbers into the rule."""
+        self.tell()
+        for i, (place, key) in enumerate(self.ints):
+            place[key] = Offset(place[key], self.at[i])
+        for i, (place, key) in enumerate(self.floats):
+            place[key] = Factor(place[key], self.at_scale[i])
+
+    def stop(self):
+        """Ordinary numbers again; how much each counter grew is known now.
+
+        Returns
+        -------
+        bool: whether the counters did nothing but grow
+        """
+        regular = True
+        for i, (place, key) in enumerate(self.ints):
+            regular = regular and isinstance(place[key], Offset)
+            self.grow[i] = getattr(place[key], "offset", 0)
+            place[key] = int(place[key])
+        for place, key in self.floats:
+            regular = regular and isinstance(place[key], Factor)
+            place[key] = float(place[key])
+        return regular
+
+    def ready(self):
+        """The work that moves the device's counters on; `forward` counts along on the host."""
+        self.grown = self.device.asarray(np.array(self.grow, np.int64))
+        n = len(self.grow)
+        problem = {"counts": self.counts, "grown": self.grown, "n": n}
+        return Work("tick", (), problem, int(n > 0), 32, [self.grown], [self.counts],
+                    np.dtype(np.float32))
+
+    def advanced(self, steps=1):
+        """The device's counters have moved on by so many steps."""
+        for i, grow in enumerate(self.grow):
+            self.there[i] += steps * grow
+
+    def forward(self, steps=1):
+        """The device has taken so many steps; the host counts along."""
+        self.advanced(steps)
+        for i, (place, key) in enumerate(self.ints):
+            place[key] += steps * self.grow[i]
