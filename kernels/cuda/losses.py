@@ -1,0 +1,69 @@
+"""Losses, row by row: one warp a row, four rows to a block; losses.cu has the kernels."""
+import numpy as np
+
+from minicredit.kernels.cuda.work import Work, require
+
+ROWS = 4
+
+
+def row_work(kernel, shape, reads, writes):
+    """A kernel of losses.cu over the N rows of matrices (N, K); arrays by their names there."""
+    N, K = shape
+    problem = {**reads, **writes, "N": N, "K": K}
+    return Work(f"losses:{kernel}", (), problem, -(-N // ROWS), (32, ROWS), [*reads.values()],
+                [*writes.values()])
+
+
+def softmax(device, a):
+    """See kernels.reference.softmax."""
+    require("a", a, a.shape, a.dtype)
+    p = device.empty(a.shape, a.dtype)
+    device.run([softmax_work(a, p)])
+    return p
+
+
+def softmax_work(a, p):
+    """p = softmax(a)."""
+    return row_work("softmax", a.shape, {"a": a}, {"p": p})
+
+
+def softmax_xent(device, a, y):
+    """See kernels.reference.softmax_xent.  The loss of a label that there is not is NaN."""
+    N, K = a.shape
+    require("a", a, (N, K), a.dtype)
+    require("y", y, (N,), np.int64)
+    loss, delta = device.empty((N,), a.dtype), device.empty((N, K), a.dtype)
+    device.run([softmax_xent_work(a, y, loss, delta)])
+    return loss, delta
+
+
+def softmax_xent_work(a, y, loss, delta):
+    """loss and delta of the logits a and labels y."""
+    return row_work("softmax_xent", a.shape, {"a": a, "y": y}, {"loss": loss, "delta": delta})
+
+
+def softmax_slope(device, e, h):
+    """e times the Jacobian of softmax at its answer h: `times_slope` for a softmax."""
+    delta = device.empty(h.shape, h.dtype)
+    device.run([softmax_slope_work(e, h, delta)])
+    return delta
+
+
+def softmax_slope_work(e, h, delta):
+    """delta = h (e - <e, h>)."""
+    return row_work("softmax_slope", h.shape, {"e": e, "h": h}, {"delta": delta})
+
+
+def squared_error(device, a, y):
+    """See kernels.reference.squared_error."""
+    N, n = a.shape
+    require("a", a, (N, n), a.dtype)
+    require("y", y, (N, n), a.dtype)
+    loss, delta = device.empty((N,), a.dtype), device.empty((N, n), a.dtype)
+    device.run([squared_error_work(a, y, loss, delta)])
+    return loss, delta
+
+
+def squared_error_work(a, y, loss, delta):
+    """loss and delta of the answers a and targets y."""
+    return row_work("squared_error", a.shape, {"a": a, "y": y}, {"loss": loss, "delta": delta})
