@@ -10,8 +10,10 @@
     CompiledTargets         the same, through torch.compile
     Unfold                  a locally connected layer: patches side by side, one product a place
 
-Each takes a `benchmarks.tasks.Problem` and has what `benchmarks.tasks.Ours` has, `step` and
-`arrays`.  Weights lie as nn.Linear has them, (n_out, n_in).
+Each takes a `benchmarks.tasks.Problem` and a device of torch's, and has what
+`benchmarks.tasks.Ours` has, `step` and `arrays`.  Weights lie as nn.Linear has them, (n_out, n_in).
+A step is `draw`, which hands over the noise of a problem that has some, and `work`, all of which
+stays on the device; `benchmarks.peers_cuda` captures that.
 """
 import os
 from functools import partial
@@ -24,10 +26,20 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
-def linear(start, W, b, i):
+def there(array, device):
+    """A NumPy array on a device of torch's; on the CPU, the same memory."""
+    return torch.from_numpy(array).to(device)
+
+
+def here(tensor):
+    """A NumPy array of one's own."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+def linear(start, W, b, i, device):
     """A layer that starts with the arrays W[i] and b[i]."""
     n_in, n_out = start[f"{W}[{i}]"].shape
-    layer = nn.Linear(n_in, n_out)
+    layer = nn.Linear(n_in, n_out, device=device)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(start[f"{W}[{i}]"].T))
         layer.bias.copy_(torch.from_numpy(start[f"{b}[{i}]"]))
@@ -45,16 +57,16 @@ def optimiser(problem, learned, fused=None):
     return kind(learned, lr=problem.eta, fused=fused)
 
 
-def layers_of(start, W, b):
+def layers_of(start, W, b, device):
     """{i: layer} of every i that `start` has."""
     numbers = sorted(int(name[2:-1]) for name in start if name.startswith(f"{W}["))
-    return {i: linear(start, W, b, i) for i in numbers}
+    return {i: linear(start, W, b, i, device) for i in numbers}
 
 
 def named(layers, W, b):
     """The arrays of such layers, by our names, lying as ours do."""
-    found = {f"{W}[{i}]": layer.weight.detach().numpy().T.copy() for i, layer in layers.items()}
-    found.update({f"{b}[{i}]": layer.bias.detach().numpy().copy() for i, layer in layers.items()})
+    found = {f"{W}[{i}]": here(layer.weight.T) for i, layer in layers.items()}
+    found.update({f"{b}[{i}]": here(layer.bias) for i, layer in layers.items()})
     return found
 
 
@@ -63,13 +75,15 @@ class Eager:
 
     fused = None
 
-    def __init__(self, problem):
-        self.f, self.layers = ACTIVATIONS[problem.task.f], layers_of(problem.start, "W", "b")
-        self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
-        self.B = {name: torch.from_numpy(array) for name, array in problem.start.items()
+    def __init__(self, problem, device="cpu"):
+        self.f = ACTIVATIONS[problem.task.f]
+        self.layers = layers_of(problem.start, "W", "b", device)
+        self.x, self.y = there(problem.x, device), there(problem.y, device)
+        self.B = {name: there(array, device) for name, array in problem.start.items()
                   if name[0] == "B"}
         self.L = len(self.layers)
         self.optimizer = optimiser(problem, parameters(self.layers.values()), self.fused)
+        self.optimizers = [self.optimizer]
 
     def logits(self, h):
         """The forward pass."""
@@ -77,7 +91,14 @@ class Eager:
             h = self.f(self.layers[i](h))
         return self.layers[self.L](h)
 
+    def draw(self):
+        """There is no noise."""
+
     def step(self):
+        """One step; the batch's mean loss."""
+        return self.work()
+
+    def work(self):
         """One step; the batch's mean loss."""
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.logits(self.x), self.y)
@@ -174,21 +195,36 @@ class DirectFeedback(EagerFused):
 class Targets:
     """What the contenders of the target propagation family share: layers, inverses, noise."""
 
-    def __init__(self, problem):
-        start, self.problem, self.rule = problem.start, problem, problem.task.rule
+    def __init__(self, problem, device="cpu"):
+        start, self.rule, self.device = problem.start, problem.task.rule, device
         self.f, self.options, self.t = ACTIVATIONS[problem.task.f], problem.options, 0
-        self.layers, self.inverses = layers_of(start, "W", "b"), layers_of(start, "V", "c")
+        self.layers = layers_of(start, "W", "b", device)
+        self.inverses = layers_of(start, "V", "c", device)
         self.L, self.N, self.top = len(self.layers), len(problem.x), max(self.inverses)
-        self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+        self.x, self.y = there(problem.x, device), there(problem.y, device)
         self.onehot = F.one_hot(self.y, self.layers[self.L].out_features).float()
+        self.noises = problem.noise
+        self.given = {i: torch.empty(self.N, self.layers[i].in_features, device=device)
+                      for i in range(2, self.top + 1) if self.noises}
         if self.rule == "ao-sdtp":
-            self.W_z, self.b_z = torch.from_numpy(start["Wz"]), torch.from_numpy(start["bz"])
+            self.W_z, self.b_z = there(start["Wz"], device), there(start["bz"], device)
+
+    def draw(self):
+        """The problem's own noise of this step, if it has any, to where `noise` finds it."""
+        for i, where in self.given.items():
+            where.copy_(torch.from_numpy(self.noises[self.t][i]))
+        self.t += 1
 
     def noise(self, i):
         """Standard normal numbers in the shape of h[i-1]: new ones, or those of the problem."""
-        if self.problem.noise is None:
-            return torch.randn(self.N, self.layers[i].in_features)
-        return torch.from_numpy(self.problem.noise[self.t][i])
+        if self.given:
+            return self.given[i]
+        return torch.randn(self.N, self.layers[i].in_features, device=self.device)
+
+    def step(self):
+        """One step; the batch's mean loss."""
+        self.draw()
+        return self.work()
 
     def forward(self, x):
         """h[0] .. h[L], with a graph for each layer alone."""
@@ -249,12 +285,13 @@ class Targets:
 class LayerTargets(Targets):
     """DTP, SDTP or AO-SDTP: a graph, a loss and an optimiser for each layer and each inverse."""
 
-    def __init__(self, problem):
-        super().__init__(problem)
+    def __init__(self, problem, device="cpu"):
+        super().__init__(problem, device)
         self.forward_optimizers = {i: optimiser(problem, layer.parameters())
                                    for i, layer in self.layers.items()}
         self.inverse_optimizers = {i: optimiser(problem, layer.parameters())
                                    for i, layer in self.inverses.items()}
+        self.optimizers = [*self.forward_optimizers.values(), *self.inverse_optimizers.values()]
 
     def learn(self, optimizer, loss):
         """One step of one layer."""
@@ -262,7 +299,7 @@ class LayerTargets(Targets):
         loss.backward()
         optimizer.step()
 
-    def step(self):
+    def work(self):
         """One step; the batch's mean loss."""
         h = self.forward(self.x)
         for i in range(2, self.top + 1):
@@ -273,17 +310,17 @@ class LayerTargets(Targets):
             self.learn(self.forward_optimizers[i], self.local_loss(h[i], h_hat[i]))
         loss = F.cross_entropy(h[self.L], self.y)
         self.learn(self.forward_optimizers[self.L], loss)
-        self.t += 1
         return loss.detach()
 
 
 class SummedTargets(Targets):
     """DTP, SDTP or AO-SDTP: one sum of inverse losses, one of forward losses, fused optimisers."""
 
-    def __init__(self, problem):
-        super().__init__(problem)
+    def __init__(self, problem, device="cpu"):
+        super().__init__(problem, device)
         self.optimizer = optimiser(problem, parameters(self.layers.values()), True)
         self.optimizer_inverse = optimiser(problem, parameters(self.inverses.values()), True)
+        self.optimizers = [self.optimizer, self.optimizer_inverse]
 
     def inverse_losses(self, h, noise):
         """Of all inverses."""
@@ -294,7 +331,7 @@ class SummedTargets(Targets):
         h_hat, loss = self.targets(h), F.cross_entropy(h[self.L], self.y)
         return loss + sum(self.local_loss(h[i], h_hat[i]) for i in range(1, self.L)), loss
 
-    def step(self):
+    def work(self):
         """One step; the batch's mean loss."""
         h = self.forward(self.x)
         noise = {i: self.noise(i) for i in range(2, self.top + 1)}
@@ -305,33 +342,34 @@ class SummedTargets(Targets):
         self.optimizer.zero_grad()
         total.backward()
         self.optimizer.step()
-        self.t += 1
         return loss.detach()
 
 
 class CompiledTargets(SummedTargets):
     """The same; what makes the graphs is compiled, their backward passes with them."""
 
-    def __init__(self, problem):
-        super().__init__(problem)
-        self.forward = torch.compile(self.forward)
-        self.inverse_losses = torch.compile(self.inverse_losses)
-        self.forward_losses = torch.compile(self.forward_losses)
+    mode = None
+
+    def __init__(self, problem, device="cpu"):
+        super().__init__(problem, device)
+        self.forward = torch.compile(self.forward, mode=self.mode)
+        self.inverse_losses = torch.compile(self.inverse_losses, mode=self.mode)
+        self.forward_losses = torch.compile(self.forward_losses, mode=self.mode)
 
 
 class LayerKickback:
     """Kickback: a graph and an optimiser for each layer; the K networks as one batched product."""
 
-    def __init__(self, problem):
+    def __init__(self, problem, device="cpu"):
         start = problem.start
         self.L = sum(name[0] == "W" for name in start)
-        self.W, self.b = ([None] + [nn.Parameter(torch.from_numpy(start[f"{name}[{i}]"].copy()))
+        self.W, self.b = ([None] + [nn.Parameter(there(start[f"{name}[{i}]"].copy(), device))
                                     for i in range(1, self.L + 1)] for name in "Wb")
-        self.sign = [None] + [1.0 - 2.0 * (torch.arange(W.shape[2]) % 2) for W in self.W[1:]]
-        self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+        self.sign = [None] + [1.0 - 2.0 * (torch.arange(W.shape[2], device=device) % 2)
+                              for W in self.W[1:]]
+        self.x, self.y = there(problem.x, device), there(problem.y, device)
         self.onehot = F.one_hot(self.y, len(self.W[1])).float()
-        self.optimizers = [None] + [optimiser(problem, [W, b])
-                                    for W, b in zip(self.W[1:], self.b[1:])]
+        self.optimizers = [optimiser(problem, [W, b]) for W, b in zip(self.W[1:], self.b[1:])]
 
     @torch.no_grad()
     def deltas(self, h):
@@ -345,7 +383,14 @@ class LayerKickback:
             delta[i - 1] = beta * tau * s[i - 1]
         return delta, F.cross_entropy(z, self.y)
 
+    def draw(self):
+        """There is no noise."""
+
     def step(self):
+        """One step; the batch's mean loss."""
+        return self.work()
+
+    def work(self):
         """One step; the batch's mean loss."""
         h, a = [self.x.expand(len(self.W[1]), *self.x.shape)], [None]
         for i in range(1, self.L + 1):
@@ -353,9 +398,9 @@ class LayerKickback:
             h.append(self.sign[i] * torch.relu(a[i]))
         delta, loss = self.deltas(h)
         for i in range(1, self.L + 1):
-            self.optimizers[i].zero_grad()
+            self.optimizers[i - 1].zero_grad()
             a[i].backward(delta[i] / len(self.x))
-            self.optimizers[i].step()
+            self.optimizers[i - 1].step()
             if i > 1:
                 with torch.no_grad():
                     self.W[i].copy_(self.sign[i] * torch.relu(self.sign[i] * self.W[i]))
@@ -363,7 +408,7 @@ class LayerKickback:
 
     def arrays(self):
         """Every array by our name."""
-        return {f"{name}[{i}]": array[i].detach().numpy().copy()
+        return {f"{name}[{i}]": here(array[i])
                 for name, array in (("W", self.W), ("b", self.b)) for i in range(1, self.L + 1)}
 
 
@@ -375,9 +420,11 @@ class Unfold:
     case : benchmarks.layers.Case
     einsum : bool
         How the product of each place is written.
+    device : str
+        Of torch's.
     """
 
-    def __init__(self, case, einsum):
+    def __init__(self, case, einsum, device="cpu"):
         R, C, ch, k, self.s, top, left, R1, C1 = case.stencil
         bottom, right = ((n1 - 1) * self.s + k - n - before
                          for n, n1, before in ((R, R1, top), (C, C1, left)))
@@ -385,10 +432,9 @@ class Unfold:
         self.pad, self.shape = (left, right, top, bottom), (R, C, ch, k, R1, C1)
         h = case.h.reshape(-1, R, C, ch).transpose(0, 3, 1, 2)
         W = case.W.reshape(P, k, k, ch, -1).transpose(0, 3, 1, 2, 4).reshape(P, k * k * ch, -1)
-        self.h = torch.from_numpy(h.copy()).requires_grad_()
-        self.W = torch.from_numpy(W.copy()).requires_grad_()
-        self.b = torch.from_numpy(case.b.copy()).requires_grad_()
-        self.delta = torch.from_numpy(case.delta.reshape(self.N, P, -1).copy())
+        self.h, self.W, self.b = (there(array.copy(), device).requires_grad_()
+                                  for array in (h, W, case.b))
+        self.delta = there(case.delta.reshape(self.N, P, -1).copy(), device)
 
     def forget(self):
         """What the last step found is not held beside what the next one finds."""
@@ -413,16 +459,16 @@ class Unfold:
     def answer(self):
         """The layer's output, dloss/dh, dW and db, as ours lie."""
         R, C, ch, k, R1, C1 = self.shape
-        dW = self.W.grad.numpy().reshape(R1 * C1, ch, k, k, -1).transpose(0, 2, 3, 1, 4)
-        e = self.h.grad.numpy().transpose(0, 2, 3, 1).reshape(self.N, -1)
-        return (self.a.numpy().reshape(self.N, -1), e,
-                dW.reshape(R1 * C1, k * k * ch, -1) / self.N, self.b.grad.numpy() / self.N)
+        dW = here(self.W.grad).reshape(R1 * C1, ch, k, k, -1).transpose(0, 2, 3, 1, 4)
+        e = here(self.h.grad).transpose(0, 2, 3, 1).reshape(self.N, -1)
+        return (here(self.a).reshape(self.N, -1), e,
+                dW.reshape(R1 * C1, k * k * ch, -1) / self.N, here(self.b.grad) / self.N)
 
 
-def layers():
+def layers(device="cpu"):
     """What builds a locally connected layer, by the name it has in the tables."""
-    return {"torch unfold + bmm": partial(Unfold, einsum=False),
-            "torch unfold + einsum": partial(Unfold, einsum=True)}
+    return {"torch unfold + bmm": partial(Unfold, einsum=False, device=device),
+            "torch unfold + einsum": partial(Unfold, einsum=True, device=device)}
 
 
 def contenders(task):
