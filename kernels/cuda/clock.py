@@ -1,7 +1,9 @@
 """What changes in a rule from step to step: its counters, and the scale of its optimisers.
 
     rule.t, optimizer.t[name]       int; grow by the same in every step
-    optimizer.scale                 float; whoever trains sets it between steps
+    optimizer.scale                 float; whoever trains sets it between steps, one for all of
+                                    `rule.optimizers`
+    steps, examples                 int; how many there were: where an epoch stands
 
 While a step is recorded they stand in the rule as `Offset` and `Factor` (see `numbers`), so that
 the kernels learn where in device memory to look.  After that the device's numbers move on by
@@ -43,17 +45,34 @@ class Clock:
     ----------
     device : Device
     rule : any rule
+    N : int
+        Examples of a step.
+
+    Attributes
+    ----------
+    counts : int64 array of the device: steps, examples, then the counters of `ints`
+    scales : float64 array of the device: one for all of `rule.optimizers`, then one for each other
     """
 
-    def __init__(self, device, rule):
-        self.device = device
-        self.ints, self.floats = counters(rule), [(vars(o), "scale") for o in optimizers(rule)]
-        n, m = len(self.ints), len(self.floats)
+    def __init__(self, device, rule, N):
+        self.device, self.own = device, {"steps": 0, "examples": 0}
+        self.ints = [(self.own, "steps"), (self.own, "examples"), *counters(rule)]
+        self.floats, self.cells = [], []
+        for one in optimizers(rule):
+            scheduled = any(one is other for other in rule.optimizers)
+            self.floats.append((vars(one), "scale"))
+            self.cells.append(0 if scheduled else max(self.cells, default=0) + 1)
+        n, m = len(self.ints), max(self.cells, default=0) + 1
         self.counts, self.scales = device.zeros(n, np.int64), device.zeros(m, np.float64)
         self.at = [self.counts[i:i + 1] for i in range(n)]
         self.at_scale = [self.scales[i:i + 1] for i in range(m)]
         self.there, self.there_scale = [0] * n, [0.0] * m       # what the device has
-        self.grow = [0] * n
+        self.grow = [1, N] + [0] * (n - 2)
+
+    def agrees(self):
+        """Whether the optimisers that share a scale have the same."""
+        shared = [place[key] for (place, key), cell in zip(self.floats, self.cells) if not cell]
+        return len(set(shared)) <= 1
 
     def tell(self):
         """The host's numbers to the device, where they differ from what it has."""
@@ -61,18 +80,18 @@ class Clock:
             if place[key] != self.there[i]:
                 self.there[i] = int(place[key])
                 self.at[i].fill(self.there[i])
-        for i, (place, key) in enumerate(self.floats):
-            if place[key] != self.there_scale[i]:
-                self.there_scale[i] = float(place[key])
-                self.at_scale[i].fill(self.there_scale[i])
+        for cell, (place, key) in zip(self.cells, self.floats):
+            if place[key] != self.there_scale[cell]:
+                self.there_scale[cell] = float(place[key])
+                self.at_scale[cell].fill(self.there_scale[cell])
 
     def start(self):
         """Put the device's numbers into the rule."""
         self.tell()
         for i, (place, key) in enumerate(self.ints):
             place[key] = Offset(place[key], self.at[i])
-        for i, (place, key) in enumerate(self.floats):
-            place[key] = Factor(place[key], self.at_scale[i])
+        for cell, (place, key) in zip(self.cells, self.floats):
+            place[key] = Factor(place[key], self.at_scale[cell])
 
     def stop(self):
         """Ordinary numbers again; how much each counter grew is known now.
@@ -84,19 +103,28 @@ class Clock:
         regular = True
         for i, (place, key) in enumerate(self.ints):
             regular = regular and isinstance(place[key], Offset)
-            self.grow[i] = getattr(place[key], "offset", 0)
+            if i > 1:
+                self.grow[i] = getattr(place[key], "offset", 0)
             place[key] = int(place[key])
         for place, key in self.floats:
             regular = regular and isinstance(place[key], Factor)
             place[key] = float(place[key])
         return regular
 
-    def ready(self):
-        """The work that moves the device's counters on; `forward` counts along on the host."""
-        self.grown = self.device.asarray(np.array(self.grow, np.int64))
-        n = len(self.grow)
-        problem = {"counts": self.counts, "grown": self.grown, "n": n}
-        return Work("tick", (), problem, int(n > 0), 32, [self.grown], [self.counts],
+    def tick(self, table=None, length=0):
+        """The work that moves the device's counters on, behind everything else of a step.
+
+        Parameters
+        ----------
+        table : float64 array of the device, or None
+            The scale of `rule.optimizers` at every step, to be looked up.
+        length : int
+            Of the table.
+        """
+        by = self.device.asarray(np.array(self.grow, np.int64))
+        problem = {"counters": self.counts, "by": by, "counts": len(self.grow), "table": table,
+                   "value": None if table is None else self.scales, "length": length}
+        return Work("tick", (), problem, 1, 1, [by], [self.counts, self.scales],
                     np.dtype(np.float32))
 
     def advanced(self, steps=1):
@@ -104,8 +132,14 @@ class Clock:
         for i, grow in enumerate(self.grow):
             self.there[i] += steps * grow
 
+    def taken(self):
+        """The rule took the step itself, and so moved its own counters."""
+        self.advanced()
+        for key, grow in zip(self.own, self.grow):
+            self.own[key] += grow
+
     def forward(self, steps=1):
         """The device has taken so many steps; the host counts along."""
         self.advanced(steps)
-        for i, (place, key) in enumerate(self.ints):
-            place[key] += steps * self.grow[i]
+        for (place, key), grow in zip(self.ints, self.grow):
+            place[key] += steps * grow

@@ -168,12 +168,12 @@ class Step:
     def __init__(self, device, learn, x, y):
         self.device, self.learn, self.rule = device, learn, learn.__self__
         self.x, self.y = device.copy(x), device.copy(y)
-        self.clock, self.settings = Clock(device, self.rule), settings(self.rule)
+        self.clock, self.settings = Clock(device, self.rule, len(x)), settings(self.rule)
         self.launches, self.result = [], None
 
     def is_current(self):
         """Whether the rule is still as it was recorded."""
-        return settings(self.rule) == self.settings
+        return settings(self.rule) == self.settings and self.clock.agrees()
 
     def compile(self, entries):
         """From operations to launches; takes the step, both ways, and compares."""
@@ -181,7 +181,7 @@ class Step:
         made = {id(a): a for entry in entries for a in entry.outputs() if a is not None}
         state = list({id(a): a for one in works for a in one.writes if id(a) not in made}.values())
         fused = fuse(entries, self.result)
-        self.launches = [*schedule(fused), [self.clock.ready()]]
+        self.launches = [*schedule(fused), [self.clock.tick()]]
         self.kept = made, state                 # the launches know addresses, no more
         before = [self.device.copy(a) for a in state]
         work.run(self.device, works)
@@ -191,7 +191,7 @@ class Step:
             self.device.overwrite(a, old)
         self.device.poison(made.values())
         self.run()
-        self.clock.advanced()
+        self.clock.taken()
         compare(start, want, [self.device.to_numpy(a) for a in state], type(self.rule).__name__)
         self.graph = self.device.capture(self.run)
 

@@ -1,0 +1,169 @@
+"""Operations of a step that become one work, because what lies between them nobody else reads.
+
+    dense_grad, adam (W), adam (b)                  descend         the gradient is never stored
+    pull_back, times_slope                          pull_back with a slope
+    dense, dense, difference                        target          both products from one V
+    dense, back - goal, times_slope                 reconstruct     back is never stored
+    h - h_hat, times_slope                          one pass
+    h - (s * e)                                     one pass
+
+Each pattern says which operations it replaces, and the last of them is where the new work stands.
+An operation in between that touches what an earlier one would have written is a reason not to.
+"""
+from minicredit.kernels.cuda import dense, optimisers, pointwise
+
+MOVES = (*optimisers.STATES, "sgd", "manhattan")        # optimisers that take a gradient
+
+
+class Fuser:
+    """The operations of a step, and who makes and reads which array.
+
+    Parameters
+    ----------
+    entries : list of Entry
+    result : array, what the step returns, or None
+    """
+
+    def __init__(self, entries, result):
+        self.entries, self.works = entries, [entry.works for entry in entries]
+        self.number = {id(entry): n for n, entry in enumerate(entries)}
+        self.maker, self.readers = {}, {}
+        for entry in entries:
+            for array in entry.outputs():
+                if array is not None and id(array) not in map(id, arrays(entry.args)):
+                    self.maker[id(array)] = entry
+            for array in arrays(entry.args):
+                self.readers.setdefault(id(array), []).append(entry)
+        self.readers.setdefault(id(result), []).append(None)
+
+    def fused(self):
+        """All works, in an order that is right."""
+        for entry in self.entries:
+            pattern = getattr(self, entry.name, None)
+            if pattern is not None:
+                pattern(entry)
+        for entry in self.entries:
+            if entry.name == "dense_grad":
+                self.gradient(entry)
+        return [one for works in self.works for one in works]
+
+    def made(self, array, name, *readers):
+        """The operation `name` that made an array, if only `readers` read it; else None."""
+        entry = self.maker.get(id(array))
+        if entry is None or entry.name != name or len(entry.outputs()) != 1:
+            return None
+        return entry if self.read_by(array) == {id(reader) for reader in readers} else None
+
+    def read_by(self, array):
+        """The ids of the operations that read an array."""
+        return {id(reader) for reader in self.readers.get(id(array), ())}
+
+    def replace(self, entries, works):
+        """The works of several operations by others, where the last of them stood."""
+        numbers = sorted(self.number[id(entry)] for entry in entries)
+        for number in numbers:
+            self.works[number] = []
+        self.works[numbers[-1]] = works
+
+    # The patterns, by the name of the last operation ----------------------------------------------
+
+    def times_slope(self, entry):
+        """A slope times what was pulled back, or a difference."""
+        e, h, f = entry.args
+        if not entry.works or f not in ("tanh", "relu", "linear"):
+            return
+        pulled = self.made(e, "pull_back", entry)
+        if pulled:
+            work = dense.pull_back_slope_work(*pulled.args, h, f, entry.result)
+            return self.replace([pulled, entry], [work])
+        miss = self.made(e, "subtract", entry)
+        if not miss or not all(shaped(x, h) for x in miss.args):
+            return
+        back, goal = miss.args
+        if back is not h:
+            return
+        given = self.made(back, "dense", miss, entry)
+        if given and given.args[3] == f:
+            work = dense.reconstruct_work(*given.args[:3], goal, f, entry.result)
+            return self.replace([given, miss, entry], [work])
+        work = pointwise.each_work(f"{f}_miss", entry.result, back, goal)
+        self.replace([miss, entry], [work])
+
+    def difference(self, entry):
+        """A layer's target, from two products with one V."""
+        h, up, down = entry.args
+        above, now = self.made(up, "dense", entry), self.made(down, "dense", entry)
+        if above and now and same(above.args[1:], now.args[1:]) and above is not now:
+            (h_hat, V, c, f), h_above = above.args, now.args[0]
+            if f in ("tanh", "relu", "linear"):
+                work = dense.target_work(h_hat, h_above, V, c, f, h, entry.result)
+                self.replace([above, now, entry], [work])
+
+    def subtract(self, entry):
+        """x - s e."""
+        x, product = entry.args
+        scaled = self.made(product, "multiply", entry) if hasattr(product, "shape") else None
+        if scaled and shaped(x, product):
+            numbers = [a for a in scaled.args if not hasattr(a, "shape")]
+            if len(numbers) == 1:
+                e, = arrays(scaled.args)
+                work = pointwise.each_work("axpy", entry.result, x, e, s=-1 * numbers[0])
+                self.replace([scaled, entry], [work])
+
+    def gradient(self, entry):
+        """A gradient that only optimisers read; they go into its epilogue."""
+        (h, delta), (dW, db) = entry.args, entry.result
+        W, b = self.mover(dW), self.mover(db)
+        if W is None or (b is None and self.readers.get(id(db))):
+            return
+        movers = [entry, W] if b is None else [entry, W, b]
+        if self.disturbed(movers):
+            return
+        W_fields = optimisers.update_fields(W.name, W.args)
+        b_fields = None if b is None else optimisers.update_fields(b.name, b.args)
+        self.replace(movers, [dense.descend_work(h, delta, W_fields, b_fields)])
+
+    def mover(self, g):
+        """The optimiser that alone reads a gradient, or None."""
+        readers = self.readers.get(id(g), [])
+        if len(readers) == 1 and readers[0] is not None and readers[0].name in MOVES:
+            return readers[0] if readers[0].args[1] is g else None
+        return None
+
+    def disturbed(self, movers):
+        """Whether an operation between these touches what they move."""
+        moved = {id(a) for mover in movers[1:] for one in mover.works for a in one.writes}
+        first, last = (self.number[id(movers[i])] for i in (0, -1))
+        return any(id(a) in moved for number in range(first + 1, last)
+                   if self.entries[number] not in movers
+                   for one in self.works[number] for a in (*one.reads, *one.writes))
+
+
+def arrays(args):
+    """Those arguments that are arrays."""
+    return [a for a in args if hasattr(a, "on_device")]
+
+
+def same(xs, ys):
+    """Whether two lists of arguments are the same arrays and values."""
+    return all(x is y or (not hasattr(x, "shape") and x == y) for x, y in zip(xs, ys))
+
+
+def shaped(x, like):
+    """Whether x is an array of the shape and type of another."""
+    return hasattr(x, "on_device") and x.shape == like.shape and x.dtype == like.dtype
+
+
+def fuse(entries, result):
+    """The works of a step, put together where nobody needs what lies between.
+
+    Parameters
+    ----------
+    entries : list of Entry
+    result : array, what the step returns, or None
+
+    Returns
+    -------
+    list of Work, in an order that is right
+    """
+    return Fuser(entries, result).fused()
