@@ -40,7 +40,7 @@ struct SquaredError {
 
 // The largest number of a row, which the exponentials do without: none can overflow.
 __device__ __forceinline__ real largest(const real* a, int K) {
-    real top = -INFINITY;
+    real top = __int_as_float(0xff800000);          // minus infinity
     for (int k = threadIdx.x; k < K; k += 32) top = a[k] > top ? a[k] : top;
     return warp_max(top);
 }
@@ -77,7 +77,8 @@ extern "C" __global__ void softmax_xent(const Group<SoftmaxXent> group) {
     for (int k = threadIdx.x; k < p.K; k += 32)
         delta[k] = exp(a[k] - top) / total - real(k == y);
     if (threadIdx.x == 0)
-        p.loss[n] = 0 <= y && y < p.K ? log(total) - (a[y] - top) : real(NAN);
+        p.loss[n] = 0 <= y && y < p.K ? log(total) - (a[y] - top)
+                                         : real(__int_as_float(0x7fc00000));
 }
 
 // delta = h (e - <e, h>): an error at h = softmax(a), times the Jacobian.
