@@ -22,6 +22,7 @@ import numpy as np
 
 from minicredit.kernels.cuda import work
 from minicredit.kernels.cuda.clock import Clock, settings
+from minicredit.kernels.cuda.epoch import Epoch, scale
 from minicredit.kernels.cuda.fuse import fuse
 from minicredit.kernels.cuda.schedule import schedule
 
@@ -53,7 +54,7 @@ class Recorder:
 
     def __init__(self, plain):
         self.plain, self.device = plain, plain.device
-        self.seen, self.failures, self.why = {}, {}, {}
+        self.seen, self.failures, self.sets, self.why = {}, {}, {}, None
         self.entries, self.busy = [], False
         for name in plain.names:
             setattr(self, name, self.watched(name))
@@ -87,6 +88,54 @@ class Recorder:
             self.failures[key] = self.failures.get(key, 0) + 1
         step = self.seen[key] = Step(self.device, learn, x, y)
         return self.record(key, step)
+
+    def epoch(self, learn, split, order, batch, scales, tell=None):
+        """One pass over a data set that is kept on the device.
+
+        Parameters
+        ----------
+        learn : one of a rule's `passes`
+        split : has x (n, features) and y (n,) in the host's memory
+        order : int64 array (n,)
+        batch : int
+        scales : sequence of float
+            The scale of the rule's optimisers at each step.
+        tell : function of the number of steps that are done, or None
+
+        Returns
+        -------
+        list of arrays, the losses of one batch or of many, in order; None where there are none
+        """
+        losses, number, steps = [], 0, -(-len(order) // batch)
+        while number < steps:
+            rows = order[number * batch:(number + 1) * batch]
+            run = self.resident(learn, split, batch) if len(rows) == batch else None
+            if run:
+                losses.append(run.over(order, scales, number, tell))
+                number = len(order) // batch
+                continue
+            scale(learn.__self__, scales[number])
+            x, y = self.asarray(split.x[rows]), self.asarray(split.y[rows])
+            loss = self.take(learn, x, y)
+            losses.append(None if loss is None else self.to_numpy(loss))
+            number += 1
+            if tell:
+                tell(number)
+        return losses
+
+    def resident(self, learn, split, batch):
+        """A recorded step's passes over a split, if it is recorded; else None."""
+        if split.n < batch:
+            return None
+        shape, labels = (batch, split.x.shape[1]), (batch, *split.y.shape[1:])
+        step = self.seen.get((learn.__func__, id(learn.__self__), shape, labels))
+        if step is None or not step.launches or not step.is_current():
+            return None
+        if id(split.x) not in self.sets:
+            self.sets[id(split.x)] = split, self.asarray(split.x), self.asarray(split.y)
+        if id(split.x) not in step.passes:
+            step.passes[id(split.x)] = Epoch(self.device, step, *self.sets[id(split.x)][1:])
+        return step.passes[id(split.x)]
 
     def record(self, key, step):
         """A step, written down."""
@@ -169,7 +218,7 @@ class Step:
         self.device, self.learn, self.rule = device, learn, learn.__self__
         self.x, self.y = device.copy(x), device.copy(y)
         self.clock, self.settings = Clock(device, self.rule, len(x)), settings(self.rule)
-        self.launches, self.result = [], None
+        self.launches, self.result, self.passes = [], None, {}
 
     def is_current(self):
         """Whether the rule is still as it was recorded."""

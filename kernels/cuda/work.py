@@ -91,12 +91,20 @@ def run(device, works):
 
 def launch(device, group):
     """One launch for works with the same key."""
-    first = group[0]
-    file, _, kernel = first.kernel.partition(":")
     blocks = [work.blocks for work in group]
-    defines = (("real", REAL[first.dtype.name]), *first.variant)
-    device.launch(file, kernel or file, defines, (sum(blocks),), first.threads,
+    device.launch(*compiled(group[0]), (sum(blocks),), group[0].threads,
                   [Group([work.problem for work in group], blocks)])
+
+
+def prepare(device, group):
+    """Compile what `launch` needs, and launch nothing."""
+    device.prepare(*compiled(group[0]))
+
+
+def compiled(one):
+    """What a work's kernel is compiled from: file, kernel, defines."""
+    file, _, kernel = one.kernel.partition(":")
+    return file, kernel or file, (("real", REAL[one.dtype.name]), *one.variant)
 
 
 def require(name, x, shape, dtype):
