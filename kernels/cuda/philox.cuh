@@ -37,26 +37,12 @@ __device__ __forceinline__ real unit(unsigned word) {
     return (real(word >> 9) + real(0.5)) * real(1.0 / 8388608);
 }
 
-// cos(2 pi u) and sin(2 pi u) for u in (0, 1): by the nearest quarter of a turn and a series in what
-// is left, at most an eighth of a turn.  The library's sine also serves arguments of any size, for
-// which it keeps a table; this needs none, and finds the same numbers wherever it runs.
-__device__ __forceinline__ void turn(real u, real& cosine, real& sine) {
-    const int quarters = (int)(4 * u + real(0.5));
-    const real x = (4 * u - quarters) * real(1.5707963267948966);
-    const real z = x * x;
-    real s = real(2.7557319223985893e-06), c = real(-2.755731922398589e-07);
-    if (sizeof(real) == 8) {
-        s = s + z * (real(-2.505210838544172e-08) + z * (real(1.6059043836821613e-10)
-              + z * (real(-7.647163731819816e-13) + z * real(2.8114572543455206e-15))));
-        c = c + z * (real(2.08767569878681e-09) + z * (real(-1.1470745597729725e-11)
-              + z * (real(4.779477332387385e-14) + z * real(-1.5619206968586225e-16))));
-    }
-    s = x + x * z * (real(-1.0 / 6) + z * (real(1.0 / 120) + z * (real(-1.0 / 5040) + z * s)));
-    c = 1 + z * (real(-0.5) + z * (real(1.0 / 24) + z * (real(-1.0 / 720)
-          + z * (real(1.0 / 40320) + z * c))));
-    const real a = quarters & 1 ? s : c, b = quarters & 1 ? c : s;
-    cosine = (quarters + 1) & 2 ? -a : a;
-    sine = quarters & 2 ? -b : b;
+// cos(2 pi u) and sin(2 pi u): in half turns, so that nothing is lost before the sine is taken.
+__device__ __forceinline__ void turn(float u, float& cosine, float& sine) {
+    sincospif(2 * u, &sine, &cosine);
+}
+__device__ __forceinline__ void turn(double u, double& cosine, double& sine) {
+    sincospi(2 * u, &sine, &cosine);
 }
 
 // Box and Muller's two standard normal numbers from two uniform ones, twice.

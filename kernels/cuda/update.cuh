@@ -80,6 +80,7 @@ __device__ __forceinline__ void move(int kind, const Rates& r, real g, real& w, 
 
 // The same for entry i of the arrays.
 __device__ __forceinline__ void update(const Update& u, const Rates& r, size_t i, real g) {
+    if (u.kind == NONE) return;
     real w = u.w[i], s1 = u.s1 ? u.s1[i] : real(0), s2 = u.s2 ? u.s2[i] : real(0);
     real s3 = u.s3 ? u.s3[i] : real(0);
     move(u.kind, r, g, w, s1, s2, s3);
