@@ -59,18 +59,17 @@ def pytest_addoption(parser):
 def why_no_gpu():
     """Why there is no GPU to test on; an empty text if there is one."""
     try:
-        from minicredit.kernels.cuda import gpu
-        gpu.Device()
+        load("cuda")
         return ""
-    except Exception as missing:        # no CuPy, no driver, no device: each says so in its own way
-        return f"{type(missing).__name__}: {missing}".splitlines()[0]
+    except BackendError as missing:
+        return str(missing).splitlines()[0]
 
 
 def pytest_runtest_setup(item):
     """What is marked gpu needs one."""
     if item.get_closest_marker("gpu") and why_no_gpu():
         told = pytest.fail if item.config.getoption("--require-gpu") else pytest.skip
-        told(f"no GPU: {why_no_gpu()}")
+        told(why_no_gpu())
 
 
 def asked():
@@ -99,8 +98,7 @@ def ops(request):
 def device(request):
     """What runs a kernel: a CPU that watches every access of its memory, then a GPU."""
     if request.param == "cuda":
-        from minicredit.kernels.cuda import gpu
-        return poisoned(gpu.Device())
+        return poisoned(load("cuda").device)
     try:
         from minicredit.kernels.cuda import emulator
         return emulator.Device(mode="checked")
