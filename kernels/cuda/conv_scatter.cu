@@ -1,0 +1,85 @@
+// conv_scatter.cu -- e = sum over the places p that see a unit of h[p] W, there; the same W for all.
+//
+//     conv_pull_back      e               W (S, F), read as its transpose
+//     conv_transposed     f(e + b)        W (F, S): TRANSPOSED
+//
+// With stride s the rows and columns of the image fall into s x s kinds: those of one kind are seen
+// by the same taps.  Each kind is one product: its rows are the units of that kind in all examples,
+// its terms the channels of the places that look there.  A block makes a tile of one of them.
+#include "group.cuh"
+#include "stencil.cuh"
+#include "nonlinearity.cuh"
+#include "image_product.cuh"
+
+struct ConvScatter {
+    const real* h;
+    const real* W;
+    const real* b;
+    real* out;
+    Stencil where;
+    int N, F, f, parts;
+};
+
+using Said = Operand<false, true, true>;
+using Weights = Operand<true, !TRANSPOSED, false>;
+using Shared = Memory<Said, Weights>;
+
+// The units of one kind along a side: first + s q, for q in [0, count); the taps that see them,
+// tap + s a, for a in [0, taps).
+struct Kind {
+    int first, count, tap, taps;
+
+    __device__ Kind(int first, int size, int k, int s, int before) : first(first) {
+        count = (size - first + s - 1) / s;
+        tap = (first + before) % s;
+        taps = tap < k ? (k - tap + s - 1) / s : 0;
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS) conv_scatter(const Group<ConvScatter> group) {
+    __shared__ __align__(16) Shared memory;
+    int block;
+    const ConvScatter& p = group.mine(block);
+    const Stencil& at = p.where;
+    const int S = at.k * at.k * at.ch, P = at.R1 * at.C1;
+    const int most = p.N * ((at.R + at.s - 1) / at.s) * ((at.C + at.s - 1) / at.s);
+    const Tile tile(block, most, at.ch, p.parts);
+    if (tile.place / at.s >= at.R || tile.place % at.s >= at.C) return;     // no such kind
+    const Kind r(tile.place / at.s, at.R, at.k, at.s, at.top);
+    const Kind c(tile.place % at.s, at.C, at.k, at.s, at.left);
+    const int each = r.count * c.count, rows = p.N * each;
+    if (tile.row >= rows) return;                    // the other kinds may have fewer
+
+    for (int m = threadIdx.x; m < BM; m += THREADS) {
+        const int n = (tile.row + m) / each, q = (tile.row + m) % each;
+        const int y = (r.first + q / c.count * at.s + at.top) / at.s;       // the place of tap r.tap
+        const int x = (c.first + q % c.count * at.s + at.left) / at.s;
+        memory.rows[m] = {((long long)n * P + y * at.C1 + x) * p.F,
+                          tile.row + m < rows ? y : OUTSIDE, x};
+    }
+    for (int n = threadIdx.x; n < BN; n += THREADS)
+        memory.columns[n] = {(long long)(tile.column + n) * (TRANSPOSED ? 1 : p.F),
+                             tile.column + n < at.ch ? 0 : OUTSIDE, 0};
+    auto term = [&](int k) {
+        const int channel = k % p.F, i = k / p.F / c.taps, j = k / p.F % c.taps;
+        const long long tap = ((r.tap + i * at.s) * at.k + c.tap + j * at.s) * at.ch;
+        return Inner{channel - (long long)(i * at.C1 + j) * p.F,
+                     TRANSPOSED ? (long long)channel * S + tap : tap * p.F + channel, -i, -j};
+    };
+
+    const Range range(r.taps * c.taps * p.F, tile.part, p.parts);
+    const Sources from{p.h, p.W, copied_wide(p.h, p.F),
+                       copied_wide(p.W, TRANSPOSED ? at.ch : p.F), {at.R1, at.C1}};
+    Sums sums;
+    product(sums, memory, from, range.first, range.end, term);
+
+    real* out = p.out + (long long)tile.part * p.N * at.R * at.C * at.ch;
+    sums.each([&](int m, int n, real e) {
+        m += tile.row;
+        n += tile.column;
+        if (m >= rows || n >= at.ch) return;
+        const int q = m % each, y = r.first + q / c.count * at.s, x = c.first + q % c.count * at.s;
+        if (p.b) e += p.b[n];
+        out[(((long long)(m / each) * at.R + y) * at.C + x) * at.ch + n] = f_of(p.f, e);
+    });
+}

@@ -1,0 +1,68 @@
+// local_scatter.cu -- e = sum over the places p that see a unit of h[p] W[p], there.
+//
+//     local_pull_back     e               W (P, S, F), read as its transpose
+//     local_transposed    f(e + b)        W (P, F, S): TRANSPOSED
+//
+// A block makes a tile of e, BM examples x BN channels at one row and column of the image.  It
+// gathers: the terms are the channels of the places that look there, each with one tap, so that
+// every unit is written once, by one block, in one order.  Few rows and columns: see
+// local_gather.cu for `parts`.
+#include "group.cuh"
+#include "stencil.cuh"
+#include "nonlinearity.cuh"
+#include "image_product.cuh"
+
+struct LocalScatter {
+    const real* h;
+    const real* W;
+    const real* b;
+    real* out;
+    Stencil where;
+    int N, F, f, parts;
+};
+
+using Said = Operand<false, true, false>;
+using Weights = Operand<true, !TRANSPOSED, false>;
+using Shared = Memory<Said, Weights>;
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+local_scatter(const Group<LocalScatter> group) {
+    __shared__ __align__(16) Shared memory;
+    int block;
+    const LocalScatter& p = group.mine(block);
+    const Stencil& at = p.where;
+    const Tile tile(block, p.N, at.ch, p.parts);
+    const int S = at.k * at.k * at.ch, P = at.R1 * at.C1, units = at.R * at.C;
+    const Readers rows = readers(tile.place / at.C, at.k, at.s, at.top, at.R1);
+    const Readers columns = readers(tile.place % at.C, at.k, at.s, at.left, at.C1);
+
+    for (int m = threadIdx.x; m < BM; m += THREADS)
+        memory.rows[m] = {(long long)(tile.row + m) * P * p.F,
+                          tile.row + m < p.N ? 0 : OUTSIDE, 0};
+    for (int n = threadIdx.x; n < BN; n += THREADS)
+        memory.columns[n] = {(long long)(tile.column + n) * (TRANSPOSED ? 1 : p.F),
+                             tile.column + n < at.ch ? 0 : OUTSIDE, 0};
+    auto term = [&](int k) {
+        const int channel = k % p.F, r = k / p.F / columns.count, c = k / p.F % columns.count;
+        const long long place = (rows.place - r) * at.C1 + columns.place - c;
+        const int tap = (rows.tap + r * at.s) * at.k + columns.tap + c * at.s;
+        return Inner{place * p.F + channel,
+                     TRANSPOSED ? (place * p.F + channel) * S + tap * at.ch
+                                : (place * S + tap * at.ch) * p.F + channel, 0, 0};
+    };
+
+    const Range range(rows.count * columns.count * p.F, tile.part, p.parts);
+    const Sources from{p.h, p.W, copied_wide(p.h, p.F),
+                       copied_wide(p.W, TRANSPOSED ? at.ch : p.F), {}};
+    Sums sums;
+    product(sums, memory, from, range.first, range.end, term);
+
+    real* out = p.out + (long long)tile.part * p.N * units * at.ch;
+    sums.each([&](int m, int n, real e) {
+        m += tile.row;
+        n += tile.column;
+        if (m >= p.N || n >= at.ch) return;
+        if (p.b) e += p.b[tile.place * at.ch + n];
+        out[((long long)m * units + tile.place) * at.ch + n] = f_of(p.f, e);
+    });
+}
