@@ -4,6 +4,7 @@ A block makes a tile of one network's product, as in `dense`; bias, rectifier an
 before it is written.  All networks share a launch.
 """
 from minicredit.kernels.cuda.dense import tile_for, tiled, tiles
+from minicredit.kernels.cuda.losses import floats
 from minicredit.kernels.cuda.work import Work, require
 
 THREADS = 256                           # of a block of signed_slope.cu
@@ -11,7 +12,7 @@ THREADS = 256                           # of a block of signed_slope.cu
 
 def signed_dense(device, h, W, b, sign):
     """See kernels.reference.signed_dense."""
-    (K, n_in, n_out), N, dtype = W.shape, h.shape[-2], h.dtype
+    (K, n_in, n_out), N, dtype = W.shape, h.shape[-2], floats(h)
     require("h", h, (N, n_in) if h.ndim == 2 else (K, N, n_in), dtype)
     require("W", W, (K, n_in, n_out), dtype)
     require("b", b, (K, n_out), dtype)
@@ -31,7 +32,7 @@ def signed_dense_work(h, W, b, sign, out):
 
 def signed_slope(device, h, sign):
     """See kernels.reference.signed_slope.  One pass."""
-    require("h", h, h.shape, h.dtype)
+    require("h", h, h.shape, floats(h))
     require("sign", sign, h.shape[-1:], h.dtype)
     s = device.empty(h.shape, h.dtype)
     device.run([signed_slope_work(h, sign, s)])
@@ -47,7 +48,7 @@ def signed_slope_work(h, sign, s):
 def signed_pull_back(device, delta, W):
     """See kernels.reference.signed_pull_back.  W is read along its lines, as it lies."""
     (K, n_in, n_out), N = W.shape, delta.shape[-2]
-    require("delta", delta, (K, N, n_out), delta.dtype)
+    require("delta", delta, (K, N, n_out), floats(delta))
     require("W", W, (K, n_in, n_out), delta.dtype)
     e = device.empty((K, N, n_in), delta.dtype)
     device.run([signed_pull_back_work(delta, W, e)])
@@ -63,7 +64,7 @@ def signed_pull_back_work(delta, W, e):
 
 def signed_grad(device, h, delta):
     """See kernels.reference.signed_grad.  delta's columns are added up on their way through."""
-    (K, N, n_out), n_in, dtype = delta.shape, h.shape[-1], h.dtype
+    (K, N, n_out), n_in, dtype = delta.shape, h.shape[-1], floats(h)
     require("h", h, (N, n_in) if h.ndim == 2 else (K, N, n_in), dtype)
     require("delta", delta, (K, N, n_out), dtype)
     dW, db = device.empty((K, n_in, n_out), dtype), device.empty((K, n_out), dtype)

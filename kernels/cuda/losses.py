@@ -1,9 +1,14 @@
 """Losses, row by row: one warp a row, four rows to a block; losses.cu has the kernels."""
 import numpy as np
 
-from minicredit.kernels.cuda.work import Work, require
+from minicredit.kernels.cuda.work import REAL, Work, require
 
 ROWS = 4
+
+
+def floats(x):
+    """The type of an array if kernels know it; else float32, which `require` misses then."""
+    return x.dtype if x.dtype.name in REAL else np.dtype(np.float32)
 
 
 def row_work(kernel, shape, reads, writes):
@@ -16,7 +21,7 @@ def row_work(kernel, shape, reads, writes):
 
 def softmax(device, a):
     """See kernels.reference.softmax."""
-    require("a", a, a.shape, a.dtype)
+    require("a", a, a.shape, floats(a))
     p = device.empty(a.shape, a.dtype)
     device.run([softmax_work(a, p)])
     return p
@@ -30,7 +35,7 @@ def softmax_work(a, p):
 def softmax_xent(device, a, y):
     """See kernels.reference.softmax_xent.  The loss of a label that there is not is NaN."""
     N, K = a.shape
-    require("a", a, (N, K), a.dtype)
+    require("a", a, (N, K), floats(a))
     require("y", y, (N,), np.int64)
     loss, delta = device.empty((N,), a.dtype), device.empty((N, K), a.dtype)
     device.run([softmax_xent_work(a, y, loss, delta)])
@@ -57,7 +62,7 @@ def softmax_slope_work(e, h, delta):
 def squared_error(device, a, y):
     """See kernels.reference.squared_error."""
     N, n = a.shape
-    require("a", a, (N, n), a.dtype)
+    require("a", a, (N, n), floats(a))
     require("y", y, (N, n), a.dtype)
     loss, delta = device.empty((N,), a.dtype), device.empty((N, n), a.dtype)
     device.run([squared_error_work(a, y, loss, delta)])

@@ -3,6 +3,7 @@
 One kernel serves all of them, and many arrays in a launch: which optimiser it is stands in the
 problem.  A product that makes a gradient can carry out the same step itself: `update_fields`.
 """
+from minicredit.kernels.cuda.losses import floats
 from minicredit.kernels.cuda.work import Work, require
 
 KINDS = ("none", "sgd", "momentum", "manhattan", "rmsprop", "rmsprop_centred", "adam", "leak")
@@ -44,8 +45,9 @@ def update_work(name, args):
 def change(device, name, args):
     """Carry it out, if every array is as the first."""
     arrays = args[:2 + STATES.get(name, 0)] if name != "leak" else args[:1]
+    dtype = floats(args[0])
     for array, label in zip(arrays, ("w", "g", "state", "state", "state")):
-        require(f"{name}: {label}", array, args[0].shape, args[0].dtype)
+        require(f"{name}: {label}", array, args[0].shape, dtype)
     device.run([update_work(name, args)])
 
 

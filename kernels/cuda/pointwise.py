@@ -39,8 +39,8 @@ def each(device, what, x, y=None, z=None, s=1.0):
 def times_slope(device, e, h, f):
     """See kernels.reference.times_slope.  For softmax one warp a row, else a thread four entries.
     """
-    require("h", h, h.shape, e.dtype)
-    require("e", e, h.shape, e.dtype)
+    require("e", e, e.shape, losses.floats(e))
+    require("h", h, e.shape, e.dtype)
     if f == "softmax":
         return losses.softmax_slope(device, e, h)
     return each(device, f"{f}_slope", e, h) if f in ("tanh", "relu") else e
@@ -48,14 +48,15 @@ def times_slope(device, e, h, f):
 
 def difference(device, h, up, down):
     """See kernels.reference.difference."""
-    for name, x in (("h", h), ("up", up), ("down", down)):
-        require(name, x, h.shape, h.dtype)
+    require("h", h, h.shape, losses.floats(h))
+    require("up", up, h.shape, h.dtype)
+    require("down", down, h.shape, h.dtype)
     return each(device, "difference", h, up, down)
 
 
 def join(device, *parts):
     """See kernels.reference.join.  One launch for all parts."""
-    N, dtype = len(parts[0]), parts[0].dtype
+    N, dtype = len(parts[0]), losses.floats(parts[0])
     for i, part in enumerate(parts):
         require(f"part {i}", part, (N, part.shape[1]), dtype)
     out = device.empty((N, sum(part.shape[1] for part in parts)), dtype)
@@ -76,7 +77,7 @@ def join_works(parts, out):
 
 def with_signs(device, M, W):
     """See kernels.reference.with_signs."""
-    require("M", M, M.shape, M.dtype)
+    require("M", M, M.shape, losses.floats(M))
     require("W", W, M.shape, M.dtype)
     return each(device, "signs", M, W)
 

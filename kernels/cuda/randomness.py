@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from minicredit.kernels.cuda.losses import floats
 from minicredit.kernels.cuda.work import Work, require
 
 THREADS = 128                           # of a block of random.cu
@@ -52,7 +53,7 @@ def normal(device, shape, key, dtype):
 
 def noisy(device, h, sigma, key):
     """See kernels.reference.noisy.  h is read once, when its noise has been drawn."""
-    require("h", h, h.shape, h.dtype)
+    require("h", h, h.shape, floats(h))
     out = device.empty(h.shape, h.dtype)
     device.run([noisy_work(h, sigma, key, out)])
     return out
