@@ -1,0 +1,97 @@
+// tensor.cuh -- a stage multiplied by tensor cores, 16 x 8 sums of a warp at a time.
+//
+// A tensor core takes tf32: floats whose mantissa is cut to 10 bits.  TENSOR 1 does just that.
+// TENSOR 3 writes each number as the sum of two of them, x = high + low, and computes
+//
+//     a b  =  a_high b_high + a_high b_low + a_low b_high          (+ a_low b_low < 2^-22 a b)
+//
+// three products for one, each at many times the speed of floats.  A tensor core also rounds its
+// sums towards zero, which adds up over a long k: after 8 k the sums are put into ordinary floats.
+//
+// Eight warps, two down and four across, have 4 x 4 fragments of C each.  Fragment i of warp row w
+// is number 2 i + w from the top, so that the first and second half of a thread's numbers are in
+// the upper and lower half of the tile.
+#pragma once
+
+static_assert(BM == 128 && BN == 128 && THREADS == 256 && SPLIT == 1, "tensor: tile");
+
+template <class A, class B> struct Multiply {
+    static constexpr int TOTALS = THREADS / BN;
+
+    // Lane l has row l / 4 and columns 2 (l % 4) of a fragment, and 8 rows below, see device.cuh.
+    static __device__ __forceinline__ int row(int x) {
+        return row_of(x / 16) + x % 4 / 2 * 8;
+    }
+    static __device__ __forceinline__ int column(int x) {
+        return threadIdx.x / 32 % 4 * 32 + x / 4 % 4 * 8 + threadIdx.x % 4 * 2 + x % 2;
+    }
+    static __device__ __forceinline__ int row_of(int i) {
+        return (2 * i + threadIdx.x / 128) * 16 + threadIdx.x % 32 / 4;
+    }
+
+    static __device__ __forceinline__ void multiply(const real* stage_a, const real* stage_b,
+                                                    real (&sum)[EACH], real (&total)[TN],
+                                                    bool summing) {
+#pragma unroll
+        for (int k = 0; k < BK; k += 8) {
+            unsigned high[4][2];
+            unsigned low[4][2];
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+#pragma unroll
+                for (int e = 0; e < 2; ++e) {
+                    const int n = threadIdx.x / 32 % 4 * 32 + j * 8 + threadIdx.x % 32 / 4;
+                    parts(number<B>(stage_b, n, k + threadIdx.x % 4 + 4 * e), high[j][e], low[j][e]);
+                }
+#pragma unroll
+            for (int i = 0; i < 4; ++i) row_of_fragments(stage_a, k, i, high, low, sum);
+        }
+        if (!summing) return;
+        constexpr int SHARE = BK / TOTALS;
+#pragma unroll
+        for (int k = 0; k < SHARE; ++k)
+            total[0] += number<B>(stage_b, threadIdx.x % BN, threadIdx.x / BN * SHARE + k);
+    }
+
+    // Four fragments of C, from one of A and those of B.
+    static __device__ __forceinline__ void row_of_fragments(
+        const real* stage, int k, int i, const unsigned (&high)[4][2], const unsigned (&low)[4][2],
+        real (&sum)[EACH]) {
+        unsigned a_high[4];
+        unsigned a_low[4];
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+            parts(number<A>(stage, row_of(i) + e % 2 * 8, k + threadIdx.x % 4 + e / 2 * 4), a_high[e],
+                  a_low[e]);
+        float c[4][4] = {};
+        if (TENSOR == 3) {
+#pragma unroll
+            for (int j = 0; j < 4; ++j) mma_m16n8k8_tf32(c[j], a_low, high[j]);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) mma_m16n8k8_tf32(c[j], a_high, low[j]);
+        }
+#pragma unroll
+        for (int j = 0; j < 4; ++j) mma_m16n8k8_tf32(c[j], a_high, high[j]);
+#pragma unroll
+        for (int x = 0; x < 16; ++x) sum[16 * i + x] += c[x / 4][x % 4];
+    }
+
+    // A stage's number in row or column `at`, for one k.
+    template <class X> static __device__ __forceinline__ real number(const real* stage, int at, int k) {
+        return X::LENGTH == BK ? stage[X::spot(at, k)] : stage[X::spot(k, at)];
+    }
+
+    static __device__ __forceinline__ void parts(float x, unsigned& high, unsigned& low) {
+        high = to_tf32(x);
+        low = __float_as_uint(x - __uint_as_float(high));
+    }
+
+    static __device__ __forceinline__ void gather(const real (&sum)[EACH], real*, real (&value)[EACH]) {
+#pragma unroll
+        for (int x = 0; x < EACH; ++x) value[x] = sum[x];
+    }
+
+    static __device__ __forceinline__ void put_totals(const real (&total)[TN], real* pool) {
+        pool[threadIdx.x] = total[0];
+    }
+};
