@@ -23,6 +23,7 @@ TILES = {
     "small": (16, 16, 64, 4, 4, 16, 4, 2),
     "pairs": (32, 16, 64, 4, 4, 8, 4, 2),
 }
+DOUBLE = {"pairs": (32, 16, 32, 4, 4, 8, 4, 2)}      # where numbers of 8 bytes want another
 DEFINES = "BM", "BN", "BK", "TM", "TN", "SPLIT", "STAGES", "BLOCKS"
 
 
@@ -144,7 +145,8 @@ def tiles(name, m, n):
 
 def tiled(kernel, problem, shape, name, reads, writes):
     """The work of a kernel that makes a matrix, a tile to a block."""
-    rows, columns, _, tm, tn, split = TILES[name][:6]
-    variant = tuple(zip(DEFINES, TILES[name]))
+    tile = DOUBLE.get(name, TILES[name]) if writes[0].dtype == "float64" else TILES[name]
+    rows, columns, _, tm, tn, split = tile[:6]
+    variant = tuple(zip(DEFINES, tile))
     threads = rows // tm * (columns // tn) * split
     return Work(kernel, variant, problem, tiles(name, *shape), threads, reads, writes)
