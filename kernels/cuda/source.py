@@ -53,20 +53,22 @@ def flatten(file):
     file : str or Path
         See `located`.
     """
-    return included(located(file), set())
+    path = located(file)
+    return complete(path.read_text(), path.name, path.parent)
 
 
-def included(path, seen):
-    """The text of one file; `seen` are the headers that are already in place."""
-    text = path.read_text()
+def complete(text, name, folder=FOLDER, seen=None):
+    """The same for a text that lies in no file: `name` is what its lines are called."""
+    seen = set() if seen is None else seen
 
     def put(match):
         after = text.count("\n", 0, match.start()) + 2
-        header = path.parent / match[1]
+        header = folder / match[1]
         if header in seen:
             return ""
         seen.add(header)
-        return f'#line 1 "{header.name}"\n{included(header, seen)}\n#line {after} "{path.name}"'
+        there = complete(header.read_text(), header.name, folder, seen)
+        return f'#line 1 "{header.name}"\n{there}\n#line {after} "{name}"'
 
     return INCLUDE.sub(put, text).replace("#pragma once\n", "\n")
 

@@ -3,5 +3,7 @@
 The kernels' own files are compiled with a C++ compiler and run thread by thread, see threads.cpp.
 That is slow, and what it is for is not speed: it shows that a kernel is right.
 """
-from minicredit.kernels.cuda.emulator.device import Device  # noqa: F401
-from minicredit.kernels.cuda.emulator.reports import KernelError  # noqa: F401
+from minicredit.kernels.cuda.emulator.device import Device
+from minicredit.kernels.cuda.ops import Operations
+
+operations = Operations(Device())

@@ -107,8 +107,8 @@ void out_of_bounds(uintptr_t a, size_t n, bool write, uintptr_t pc) {
         report("bounds", pc, 0, "%s of %zu bytes at a wild address by %s", verb(write), n,
                who(me()).c_str());
     else
-        report("bounds", pc, 0, "%s of %zu bytes at %s%+ld (it has %zu bytes) by %s", verb(write), n,
-               near->name.c_str(), long(a - near->low), size_t(near->high - near->low),
+        report("bounds", pc, 0, "%s of %zu bytes at %s%+ld (it has %zu bytes) by %s", verb(write),
+               n, near->name.c_str(), long(a - near->low), size_t(near->high - near->low),
                who(me()).c_str());
     stop_launch();
 }

@@ -1,8 +1,9 @@
 // Counts how one block reads and writes: bank conflicts in shared memory, sectors in global memory.
 //
 // What the lanes of a warp do at the same place in the code, for the n-th time, is one request.
-// Shared memory has 32 banks of 4 bytes and serves a word of each bank at a time, so a request costs
-// the most words that it wants from one bank.  Global memory moves 32 bytes at a time, a sector.
+// Shared memory has 32 banks of 4 bytes and serves a word of each bank at a time, so a request
+// costs the most words that it wants from one bank.  Global memory moves 32 bytes at a time, a
+// sector.
 #include "runtime.h"
 
 #include <stdio.h>
@@ -76,7 +77,7 @@ void count_access(uintptr_t pc, bool shared, bool write, int bytes, uintptr_t of
     request.lanes |= 1u << thread.place.lane;
 }
 
-// One line for each place in the code: address|shared|write|bytes|requests|cost|least cost possible.
+// A line for each place in the code: address|shared|write|bytes|requests|cost|least possible.
 extern "C" size_t emulated_counts(char* out, size_t capacity, uintptr_t base) {
     std::string all;
     for (auto& [pc, site] : sites) {

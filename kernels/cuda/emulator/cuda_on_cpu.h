@@ -1,8 +1,8 @@
 // What a kernel sees when a C++ compiler compiles it for the CPU.
 //
-// The build puts this file in front of an unchanged .cu file.  Every CUDA thread is a fiber, a small
-// stack that can be parked; the runtime runs the threads of a block one after the other on one
-// core, and parks a thread whenever it reaches a barrier or an operation of its warp.
+// The build puts this file in front of an unchanged .cu file.  Every CUDA thread is a fiber, a
+// small stack that can be parked; the runtime runs the threads of a block one after the other on
+// one core, and parks a thread whenever it reaches a barrier or an operation of its warp.
 #pragma once
 #include <float.h>
 #include <limits.h>
@@ -177,7 +177,7 @@ inline void meet(int line, unsigned mask = 0xffffffffu) {
 #define __all_sync(m, p) (emulated::vote(m, (p) == 0, __LINE__) == 0)
 #define __syncwarp(...) emulated::meet(__LINE__, ##__VA_ARGS__)
 
-// Atomics: one core runs all threads, so a read and a write do -------------------------------------
+// Atomics: one core runs all threads, so a read and a write do ------------------------------------
 
 #define EMULATED_ATOMIC(NAME, RESULT)                                          \
     template <class T> inline T NAME(T* at, T v) {                             \
@@ -261,7 +261,7 @@ inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 
-// The tensor cores' product, see device.cuh --------------------------------------------------------
+// The tensor cores' product, see device.cuh -------------------------------------------------------
 
 namespace emulated {
 

@@ -196,7 +196,7 @@ class Device(Common):
     # Launches -------------------------------------------------------------------------------------
 
     def module(self, file, defines):
-        """A kernel's file, compiled with `defines`; `replaced` texts come first."""
+        """A kernel's file, compiled with `defines`."""
         key = file, defines
         if key not in self.modules:
             path = source.located(file)
@@ -205,8 +205,11 @@ class Device(Common):
         return self.modules[key]
 
     def replace(self, file, text):
-        """Use another text for a kernel's file from now on: how faults are planted."""
-        self.texts[file] = text
+        """Use another text for a kernel's file from now on: how faults are planted.
+
+        Its headers are put in place; None is the file as it stands.
+        """
+        self.texts[file] = text and source.complete(text, source.located(file).name)
         self.modules = {key: kept for key, kept in self.modules.items() if key[0] != file}
 
     def launch(self, file, kernel, defines, grid, block, args, shared=0, cooperative=False):

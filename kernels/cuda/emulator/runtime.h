@@ -80,7 +80,9 @@ struct EmulatedLaunch {                 // as launch.py packs it
 extern std::vector<Block> blocks;
 extern int threads_per_block;
 extern unsigned phase;                  // grows with every launch and every barrier of a grid
-inline Thread& me() { return *reinterpret_cast<Thread*>(const_cast<EmulatedPlace*>(emulated_place)); }
+inline Thread& me() {
+    return *reinterpret_cast<Thread*>(const_cast<EmulatedPlace*>(emulated_place));
+}
 std::string who(const Thread& thread);
 void report(const char* kind, uintptr_t pc, uintptr_t other, const char* format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -3,7 +3,8 @@
 // A thread runs until it waits (for its block, its warp, the grid) or ends; then the next one that
 // can run does.  Which that is, is the schedule: upwards, downwards, or a random warp as far as it
 // gets.  A right kernel computes the same under each.  Blocks follow one another, unless the launch
-// is cooperative: then all are under way at once.  When nobody can go on, it is said who waits where.
+// is cooperative: then all are under way at once.  When nobody can go on, it is said who waits
+// where.
 #include "runtime.h"
 
 #include <dlfcn.h>
