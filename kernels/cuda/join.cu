@@ -16,8 +16,8 @@ struct Join {
 extern "C" __global__ void join(const Group<Join> group) {
     int block;
     const Join& p = group.mine(block);
-    const size_t i = (size_t)block * THREADS + threadIdx.x;
-    if (i >= (size_t)p.N * p.n) return;
-    const size_t row = i / p.n, column = i % p.n;
-    p.out[row * p.width + p.first + column] = p.part[i];
+    const unsigned i = (unsigned)block * THREADS + threadIdx.x;
+    if (i >= (unsigned)p.N * p.n) return;
+    const unsigned row = i / p.n, column = i % p.n;
+    p.out[(size_t)row * p.width + p.first + column] = p.part[i];
 }

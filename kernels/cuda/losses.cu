@@ -1,12 +1,16 @@
 // losses.cu -- softmax, its loss and its slope, and the squared error, row by row.
 //
 // One warp a row, four rows a block.  The 32 lanes walk the K numbers of their row in steps of 32,
-// so that neighbouring lanes read neighbouring addresses; a row of at most 32 numbers is one step.
+// so that neighbouring lanes read neighbouring addresses.  A lane keeps the first KEEP of its
+// numbers in registers: a row of at most 32 KEEP is read once, and each exponential computed once.
 // Sums over a row are a fixed tree over the lanes, see warp.cuh.  A NaN anywhere in a row reaches
 // the sum of the row's exponentials, and with it every number of the row.
 #include "group.cuh"
 #include "warp.cuh"
 
+#ifndef KEEP
+#define KEEP 1
+#endif
 #define ROWS 4
 
 struct Softmax {
@@ -38,16 +42,26 @@ struct SquaredError {
     int N, K;
 };
 
-// The largest number of a row, which the exponentials do without: none can overflow.
-__device__ __forceinline__ real largest(const real* a, int K) {
-    real top = __int_as_float(0xff800000);          // minus infinity
-    for (int k = threadIdx.x; k < K; k += 32) top = a[k] > top ? a[k] : top;
+// The largest of a row, without which no exponential can overflow; `row` gets what a lane keeps,
+// and minus infinity, which has no exponential, past the end.
+__device__ __forceinline__ real largest(const real* a, int K, real (&row)[KEEP]) {
+    real top = __int_as_float(0xff800000);
+#pragma unroll
+    for (int i = 0; i < KEEP; ++i) {
+        const int k = threadIdx.x + 32 * i;
+        row[i] = k < K ? a[k] : real(__int_as_float(0xff800000));
+        top = row[i] > top ? row[i] : top;
+    }
+    for (int k = threadIdx.x + 32 * KEEP; k < K; k += 32) top = a[k] > top ? a[k] : top;
     return warp_max(top);
 }
 
-__device__ __forceinline__ real sum_exp(const real* a, int K, real top) {
+// The sum of a row's exponentials; `row` becomes those that the lane keeps.
+__device__ __forceinline__ real sum_exp(const real* a, int K, real top, real (&row)[KEEP]) {
     real total = 0;
-    for (int k = threadIdx.x; k < K; k += 32) total += exp(a[k] - top);
+#pragma unroll
+    for (int i = 0; i < KEEP; ++i) total += row[i] = exp(row[i] - top);
+    for (int k = threadIdx.x + 32 * KEEP; k < K; k += 32) total += exp(a[k] - top);
     return warp_sum(total);
 }
 
@@ -58,9 +72,12 @@ extern "C" __global__ void softmax(const Group<Softmax> group) {
     if (n >= s.N) return;                           // a whole warp
     const real* a = s.a + (size_t)n * s.K;
     real* p = s.p + (size_t)n * s.K;
-    const real top = largest(a, s.K);
-    const real total = sum_exp(a, s.K, top);
-    for (int k = threadIdx.x; k < s.K; k += 32) p[k] = exp(a[k] - top) / total;
+    real row[KEEP];
+    const real top = largest(a, s.K, row), total = sum_exp(a, s.K, top, row);
+#pragma unroll
+    for (int i = 0; i < KEEP; ++i)
+        if (threadIdx.x + 32 * i < s.K) p[threadIdx.x + 32 * i] = row[i] / total;
+    for (int k = threadIdx.x + 32 * KEEP; k < s.K; k += 32) p[k] = exp(a[k] - top) / total;
 }
 
 // A label that there is not gives a NaN for a loss.
@@ -71,14 +88,19 @@ extern "C" __global__ void softmax_xent(const Group<SoftmaxXent> group) {
     if (n >= p.N) return;
     const real* a = p.a + (size_t)n * p.K;
     real* delta = p.delta + (size_t)n * p.K;
-    const long long y = p.y[n];
-    const real top = largest(a, p.K);
-    const real total = sum_exp(a, p.K, top);
-    for (int k = threadIdx.x; k < p.K; k += 32)
+    const long long y = p.y[n];                     // on its way while the row is
+    const bool there = 0 <= y && y < p.K;
+    const real logit = there ? a[y] : real(__int_as_float(0x7fc00000));
+    real row[KEEP];
+    const real top = largest(a, p.K, row), total = sum_exp(a, p.K, top, row);
+#pragma unroll
+    for (int i = 0; i < KEEP; ++i) {
+        const int k = threadIdx.x + 32 * i;
+        if (k < p.K) delta[k] = row[i] / total - real(k == y);
+    }
+    for (int k = threadIdx.x + 32 * KEEP; k < p.K; k += 32)
         delta[k] = exp(a[k] - top) / total - real(k == y);
-    if (threadIdx.x == 0)
-        p.loss[n] = 0 <= y && y < p.K ? log(total) - (a[y] - top)
-                                         : real(__int_as_float(0x7fc00000));
+    if (threadIdx.x == 0) p.loss[n] = log(total) - (logit - top);
 }
 
 // delta = h (e - <e, h>): an error at h = softmax(a), times the Jacobian.

@@ -3,7 +3,8 @@ import numpy as np
 
 from minicredit.kernels.cuda.work import REAL, Work, require
 
-ROWS = 4
+ROWS, LANES = 4, 32
+KEEP = 1, 4, 32                         # numbers of a row that a lane has in registers
 
 
 def floats(x):
@@ -15,7 +16,8 @@ def row_work(kernel, shape, reads, writes):
     """A kernel of losses.cu over the N rows of matrices (N, K); arrays by their names there."""
     N, K = shape
     problem = {**reads, **writes, "N": N, "K": K}
-    return Work(f"losses:{kernel}", (), problem, -(-N // ROWS), (32, ROWS), [*reads.values()],
+    keep = next(keep for keep in KEEP if K <= LANES * keep or keep == KEEP[-1])
+    return Work(f"losses:{kernel}", (("KEEP", keep),), problem, -(-N // ROWS), (32, ROWS), [*reads.values()],
                 [*writes.values()])
 
 

@@ -11,7 +11,7 @@ struct Key {
     Count step;
 };
 
-struct Words { unsigned at[4]; };
+struct alignas(16) Words { unsigned at[4]; };
 
 // Four words: block `block` of the sequence that the key names; `step` is the value of its counter.
 __device__ __forceinline__ Words philox_words(const Key& key, long long step, unsigned block) {

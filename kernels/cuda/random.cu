@@ -34,9 +34,11 @@ extern "C" __global__ void integers(const Group<Integers> group) {
     const size_t i = (size_t)mine * 4, n = p.n;
     if (i >= n) return;
     const Words words = philox_words(p.key, p.key.step.value(), mine);
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-        if (i + e < n) p.out[i + e] = words.at[e];
+    if (i + 4 <= n && aligned(p.out)) {
+        *reinterpret_cast<Words*>(p.out + i) = words;
+        return;
+    }
+    for (int e = 0; e < 4 && i + e < n; ++e) p.out[i + e] = words.at[e];
 }
 
 extern "C" __global__ void uniform(const Group<Uniform> group) {

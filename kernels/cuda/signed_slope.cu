@@ -15,6 +15,6 @@ struct SignedSlope {
 extern "C" __global__ void signed_slope(const Group<SignedSlope> group) {
     int block;
     const SignedSlope& p = group.mine(block);
-    const size_t i = size_t(block) * THREADS + threadIdx.x;
+    const unsigned i = unsigned(block) * THREADS + threadIdx.x;
     if (i < p.n) p.s[i] = p.sign[i % p.n_out] * real(p.h[i] != 0);
 }
