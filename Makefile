@@ -8,10 +8,10 @@ BIN := .venv/bin
 LISTED = $(filter-out %__, $(basename $(wildcard minicredit/*.py minicredit/rules/*.py \
     minicredit/layers/*.py)))
 
-.PHONY: help compare test bench lessons site clean
+.PHONY: help compare test bench bench-gpu lessons site clean
 
 help:                   ## what there is to make
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 compare: .venv/core     ## every rule side by side on handwritten digits, two minutes; see runs/
 	$(BIN)/minicredit compare
@@ -21,6 +21,9 @@ test: .venv/test        ## the whole test suite
 
 bench: .venv/bench      ## against PyTorch, JAX and the machine's own ceiling, ten minutes
 	$(BIN)/python -m benchmarks
+
+bench-gpu: .venv/bench-gpu  ## on a GPU, against PyTorch, JAX and cuBLAS, four minutes
+	$(BIN)/python -m benchmarks.gpu
 
 lessons: .venv/core     ## run every lesson; figures go to figures/
 	@for lesson in lessons/l*.py; do echo $$lesson; $(BIN)/python $$lesson || exit 1; done

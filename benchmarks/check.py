@@ -26,11 +26,18 @@ class Wrong(ArithmeticError):
 
 
 def course(contender, start, steps=STEPS):
-    """The losses over some steps, and what each array changed by; dict."""
-    losses = [float(contender.step().mean()) for _ in range(steps)]
+    """The losses over some steps, and what each array changed by; dict.
+
+    Who takes several steps at once (`at_once`) tells no losses.
+    """
+    at_once, losses = getattr(contender, "at_once", 1), []
+    for _ in range(steps // at_once):
+        loss = contender.step()
+        losses += [float(loss.mean())] if at_once == 1 else []      # at once: some write it again
+    told = {"loss": np.array(losses)} if at_once == 1 else {}
     arrays = contender.arrays()
     changed = {name: np.asarray(array, "float64") - start[name] for name, array in arrays.items()}
-    return {"loss": np.array(losses), **changed}
+    return {**told, **changed}
 
 
 def off(got, want):
@@ -50,13 +57,14 @@ class Truth:
     Parameters
     ----------
     problem : benchmarks.tasks.Problem
-        With the noise of STEPS steps.
+        With the noise of so many steps.
+    steps : int
     """
 
-    def __init__(self, problem):
-        self.problem = problem
-        self.course = course(Ours(problem, "numpy", "float64"), problem.start)
-        self.rounding, _ = off(course(Ours(problem, "numpy"), problem.start), self.course)
+    def __init__(self, problem, steps=STEPS):
+        self.problem, self.steps = problem, steps
+        self.course = course(Ours(problem, "numpy", "float64"), problem.start, steps)
+        self.rounding, _ = off(course(Ours(problem, "numpy"), problem.start, steps), self.course)
         self.allowed = min(max(TIMES * self.rounding, FLOOR), MOST)
         self.learns = {name for name, change in self.course.items() if change.any()}
 
@@ -68,8 +76,8 @@ class Truth:
         Wrong
             If that is more than rounding, or an array that learns is missing.
         """
-        got = course(contender, self.problem.start)
-        missing = self.learns - set(got)
+        got = course(contender, self.problem.start, self.steps)
+        missing = self.learns - set(got) - {"loss"}
         if missing:
             raise Wrong(f"does not have {', '.join(sorted(missing))}")
         error, where = off(got, self.course)
@@ -82,13 +90,14 @@ class Truth:
 class Judge:
     """Checks contenders for one task, on one batch, or several if it has to."""
 
-    def __init__(self, task):
-        self.task, self.truths = task, []
+    def __init__(self, task, steps=STEPS):
+        self.task, self.steps, self.truths = task, steps, []
 
     def truth(self, n):
         """The truth about batch n."""
         while len(self.truths) <= n:
-            self.truths.append(Truth(problem(self.task, STEPS, seed=len(self.truths))))
+            own = problem(self.task, self.steps, seed=len(self.truths))
+            self.truths.append(Truth(own, self.steps))
         return self.truths[n]
 
     def check(self, make):

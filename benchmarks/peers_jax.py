@@ -184,15 +184,56 @@ class Jit:
 
     def step(self):
         """One step, finished; the batch's mean loss."""
+        loss = self.launch()
+        self.finish()
+        return loss
+
+    def launch(self):
+        """One step, begun; the batch's mean loss."""
         noise = self.key if self.noise is None else self.noise[self.t]
         self.t += 1
         self.p, self.s, loss = self.function(self.p, self.s, float(self.t), noise, self.x, self.y)
-        jax.block_until_ready((self.p, self.s, loss))
         return loss
+
+    def finish(self):
+        """Wait until the steps that were begun are done."""
+        jax.block_until_ready((self.p, self.s))
 
     def arrays(self):
         """Every array by our name."""
         return {name: np.array(array) for name, array in self.p.items()}
+
+
+class Scan(Jit):
+    """Several steps in one call, a loop that is compiled with them.
+
+    Parameters
+    ----------
+    problem : benchmarks.tasks.Problem
+    at_once : int
+        Steps in a call; of a problem that brings its noise, one.
+    """
+
+    def __init__(self, problem, at_once):
+        super().__init__(problem)
+        self.at_once = 1 if self.noise and any(self.noise) else at_once
+        one, n = self.function, self.at_once
+
+        def several(p, s, t, noise, x, y):
+            def following(state, k):
+                *state, loss = one(*state, t + k, noise, x, y)
+                return tuple(state), loss
+            return lax.scan(following, (p, s), jnp.arange(n, dtype=jnp.float32))
+
+        self.several = jax.jit(several, donate_argnums=(0, 1))
+
+    def launch(self):
+        """Some steps, begun; each one's mean loss."""
+        noise = self.noise[self.t] if self.noise and any(self.noise) else self.key
+        (self.p, self.s), losses = self.several(self.p, self.s, float(self.t + 1), noise, self.x,
+                                                self.y)
+        self.t += self.at_once
+        return losses
 
 
 class Local:

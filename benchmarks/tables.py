@@ -299,7 +299,7 @@ def write(rows, about, folder, name):
     return pages, numbers
 
 
-def between_markers(page, text):
+def between_markers(page, text, begin=BEGIN, end=END):
     """The page with the text between the two markers, and nothing else changed.
 
     Raises
@@ -307,7 +307,7 @@ def between_markers(page, text):
     ValueError
         If the page does not have each marker once, in this order.
     """
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        raise ValueError(f"wanted {BEGIN} and then {END}, once each")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    return f"{before}{BEGIN}\n{text}{END}{after}"
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise ValueError(f"wanted {begin} and then {end}, once each")
+    before, after = page.split(begin)[0], page.split(end)[1]
+    return f"{before}{begin}\n{text}{end}{after}"

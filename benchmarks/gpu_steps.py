@@ -1,0 +1,137 @@
+"""What a step of a rule costs on a GPU: ours, torch's and JAX's.
+
+    ours        operation by operation; recorded, one launch a step; recorded, MANY steps a launch
+    torch       as public repositories write it; as carefully as it gets; that as a CUDA graph
+    compile     that by torch.compile(mode="reduce-overhead")
+    jax         one jax.jit; MANY steps in one, by lax.scan
+
+Same precision for all: float32 products without TF32.  Each is checked against the NumPy reference,
+as on the CPU (`benchmarks.check`), before it is timed.  Batches and weights lie on the GPU, and
+nothing is read back; what `take` does of a step, it does here too: a batch is copied to where the
+recorded step reads it, and the losses to an array of their own.
+"""
+from functools import partial
+
+from benchmarks.check import Judge
+from benchmarks.steps import LEE, NET_1024, SMALL, admitted
+from benchmarks.tasks import STILL, Ours, Task, operations, problem
+
+MANY = 10                       # steps in a launch, of those called x10
+CHECKED = 6                     # steps: ours is first taken as it is, then recorded, then replayed
+OURS, AT_ONCE = "minicredit", "minicredit x10"
+CEILING, SIDE = "ceiling", 4096
+TASKS = [
+    Task("dtp", LEE, "tanh", 100, "sgd"), Task("dtp", LEE, "tanh", 100, "adam"),
+    Task("bp", LEE, "tanh", 100, "sgd"), Task("bp", LEE, "tanh", 100, "adam"),
+    Task("bp", NET_1024, "relu", 1024, "sgd"), Task("bp", NET_1024, "relu", 256, "sgd"),
+    *(Task(rule, LEE, "tanh", 100, "sgd") for rule in ("fa", "dfa", "sdtp", "ao-sdtp", "kickback")),
+]
+COMPILED = 0, 1, 2, 4           # a process each: a compilation takes half a minute
+JAX = (0, 7), (1, 6), (2, 3, 4, 5)
+
+
+def tasks(options):
+    """The rows."""
+    small = {"net": SMALL, "batch": 20} if options["small"] else {}
+    return [task._replace(**small) for task in TASKS]
+
+
+def name(number, options):
+    """Of a row, as it stands in the table."""
+    return tasks(options)[number].name()
+
+
+def processes(options):
+    """(library, rows) of each process: libraries do not meet, and compile side by side."""
+    every = tuple(range(len(TASKS)))
+    found = [("ours", every), ("torch", every)]
+    if not options["small"]:
+        found += [("compile", (row,)) for row in COMPILED]
+    return found + [("jax", rows) for rows in JAX]
+
+
+class Eagerly(Ours):
+    """Operation by operation."""
+
+    def step(self):
+        """One step."""
+        return self.rule.step(self.x, self.y)
+
+
+class Replayed(Ours):
+    """Several steps in one launch.
+
+    Parameters
+    ----------
+    problem : Problem
+    backend : str
+    at_once : int
+    """
+
+    def __init__(self, problem, backend, at_once):
+        super().__init__(problem, backend)
+        self.at_once = at_once
+        self.step = self.rule.net.ops.replays(self.rule.step, self.x, self.y, steps=at_once)
+
+
+def contenders(library, task, at_once, device):
+    """What builds each contender of a library from a problem, by its name in the tables."""
+    if library == "ours":
+        backend = "cuda" if device == "cuda" else "emulated"
+        return {OURS: partial(Ours, backend=backend),
+                AT_ONCE: partial(Replayed, backend=backend, at_once=at_once),
+                "minicredit, eager": partial(Eagerly, backend=backend)}
+    if library == "jax":
+        from benchmarks import peers_jax
+        if not peers_jax.contenders(task):
+            return {}
+        return {"jax.jit": peers_jax.Jit,
+                "jax.jit x10": partial(peers_jax.Scan, at_once=at_once)}
+    from benchmarks import peers_cuda
+    peers_cuda.ready()
+    chosen = peers_cuda.compiled if library == "compile" else peers_cuda.eager
+    return chosen(task, at_once, device)
+
+
+def finisher(library, contender, device):
+    """What waits until all is done that a contender has begun."""
+    if library == "ours":
+        return contender.rule.net.ops.device.synchronize
+    if library == "jax":
+        return contender.finish
+    import torch
+    return torch.cuda.synchronize if device == "cuda" else int
+
+
+def prepare(library, number, options):
+    """A row's contenders that are right, ready to be timed.
+
+    Returns
+    -------
+    ready : dict of (function, function that waits for it, how many steps it takes)
+    said : dict
+        errors and left_out, as `benchmarks.tables` has them; operations.
+    """
+    task, device, left_out = tasks(options)[number], options["device"], {}
+    judge = Judge(task, CHECKED if library == "ours" else CHECKED // 2)
+    errors = admitted(contenders(library, task, CHECKED // 2, device), judge, left_out)
+    still, ready = problem(task, eta=STILL[task.optimizer]), {}
+    makers = contenders(library, task, MANY, device)
+    for name in errors:
+        one = makers[name](still)
+        begin = one.launch if library == "jax" else one.step
+        ready[name] = begin, finisher(library, one, device), getattr(one, "at_once", 1)
+    if library == "torch":
+        from benchmarks.peers_cuda import product
+        ready[CEILING] = product(side(options), device), finisher(library, None, device), 1
+    return ready, {"errors": errors, "left_out": left_out, "operations": operations(task)}
+
+
+def side(options):
+    """Of the matrices whose product is the ceiling."""
+    return 64 if options["small"] else SIDE
+
+
+def compared_with(name):
+    """Whose time is set against a contender's: ours that takes as many steps in a launch."""
+    return AT_ONCE if name.endswith("x10") else OURS
