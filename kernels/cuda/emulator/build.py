@@ -25,7 +25,7 @@ RUNTIME = ("stacks.cpp", "threads.cpp")
 CHECKS = ("checks.cpp", "counts.cpp")
 COMMON = ("-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-math-errno")
 FAST = ("-O2",)
-CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DCHECKED")
+CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMULATED_CHECKED")
 QUIET = ("-Wno-unknown-pragmas", "-Wno-attributes")
 SHARED = re.compile(r"(extern\s+)?__shared__\s+((?:__align__|alignas)\s*\(\s*\d+\s*\)\s*)?"
                     r"([A-Za-z_][\w:<>]*(?:\s+[A-Za-z_]\w*)*?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);")
@@ -156,7 +156,7 @@ def mode_flags(checked):
 def runtime(checked):
     """The library that runs threads, and checks them if asked."""
     files = [HERE / name for name in (*RUNTIME, *CHECKS * checked)]
-    flags = [*COMMON, "-O2", *["-DCHECKED"] * checked]
+    flags = [*COMMON, "-O2", *["-DEMULATED_CHECKED"] * checked]
     texts = [path.read_text() for path in (*files, HERE / "runtime.h")]
 
     def make(work):

@@ -255,6 +255,10 @@ class Device(Common):
         if self.counted >= 0:
             self.accesses = self.counts(module)
 
+    def prepare(self, file, kernel, defines):
+        """Compile a kernel, if it is not."""
+        self.module(file, tuple(dict(defines).items())).kernel(kernel)
+
     def counts(self, module):
         """How the counted block read and wrote, a dict for each place in the kernel.
 

@@ -96,8 +96,8 @@ Stack* main_stack();
 void switch_stacks(Stack* from, Stack* to);
 bool on_a_stack(uintptr_t address);
 
-// Of checks.cpp and counts.cpp; without CHECKED there is nothing to do.
-#ifdef CHECKED
+// Of checks.cpp and counts.cpp; without EMULATED_CHECKED there is nothing to do.
+#ifdef EMULATED_CHECKED
 void check_launch(const EmulatedLaunch& launch);
 void check_shared(const Shared& variable, int grain, const char* name);
 void check_block();                     // the next block begins: shared memory is new
