@@ -9,10 +9,12 @@ two, one for its inverses and one for its forward maps.  Batches are cut from a 
     cosine      (1 + cos(pi s)) / 2, s = share of the steps done
 """
 import math
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
+from minicredit.data import Split
 from minicredit.errors import UserError
 from minicredit.keys import DATA
 from minicredit.kernels import reference
@@ -67,24 +69,46 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None):
         raise UserError(f"decay: wanted one of {', '.join(DECAYS)}; got {decay!r}")
     ops, n = rule.net.ops, data.train.n
     watched, = data.validation.read([np.arange(min(WATCHED, data.validation.n))])
-    total, done = epochs * len(rule.passes) * -(-n // batch), 0
+    steps = -(-n // batch)
+    total, done = epochs * len(rule.passes) * steps, 0
     for epoch in range(1, epochs + 1):
         start = perf_counter()
         for number, learn in enumerate(rule.passes):
             key = (seed, DATA, number, epoch)
-            for x, y in data.train.read(batches(n, batch, key), key):
-                for optimizer in rule.optimizers:
-                    optimizer.scale = decayed(decay, done / total)
-                losses.append(ops.take(learn, ops.asarray(x), ops.asarray(y)))
-                done += 1
-                if len(losses) >= getattr(ops, "unread", 1):
-                    check(losses, rule, epoch, done)
-                if tell:
-                    tell(done / total)
-        check(losses, rule, epoch, done)
+            scales = [decayed(decay, (done + step) / total) for step in range(steps)]
+            share = partial(told, tell, done, total) if tell else None
+            for step, loss in one_pass(rule, learn, data.train, batch, key, scales, share):
+                check(loss, rule, epoch, done + step)
+            done += steps
         seconds = perf_counter() - start
         yield {"epoch": epoch, **report(rule, data), "seconds": seconds,
                "angle_to_backprop": angle_to_backprop(rule, *map(ops.asarray, watched))}
+
+
+def one_pass(rule, learn, split, batch, key, scales, tell):
+    """One of a rule's passes over all examples, in the order that the key gives.
+
+    Yields
+    ------
+    step : int, the first of those whose losses these are
+    loss : array of the host, or None from a pass that has no loss
+    """
+    ops = rule.net.ops
+    if hasattr(ops, "epoch") and isinstance(split, Split):      # it keeps them on the device
+        yield from ops.epoch(learn, split, reference.permutation(split.n, key), batch, scales, tell)
+        return
+    for step, (x, y) in enumerate(split.read(batches(split.n, batch, key), key)):
+        for optimizer in rule.optimizers:
+            optimizer.scale = scales[step]
+        loss = ops.take(learn, ops.asarray(x), ops.asarray(y))
+        yield step, None if loss is None else ops.to_numpy(loss)
+        if tell:
+            tell(step + 1)
+
+
+def told(tell, done, total, steps):
+    """Tell which share of all steps is done, with so many of this pass."""
+    tell((done + steps) / total)
 
 
 def report(rule, data):
@@ -96,14 +120,8 @@ def report(rule, data):
     return {**measured, "test_error_top5": test.error_top5} if data.K > 10 else measured
 
 
-def check(losses, rule, epoch, done):
-    """Stop at the first loss that is not a number; the list is empty after that.
-
-    A device that computes while the host goes on is not asked at every step: it would have to be
-    waited for.  A pass of inverses alone has no loss.
-    """
-    for step, loss in enumerate(losses, done - len(losses)):
-        if loss is not None and not np.isfinite(rule.net.ops.to_numpy(loss)).all():
-            raise Diverged(f"{type(rule).__name__}: the loss is not finite in epoch {epoch}, step "
-                           f"{step}; a smaller eta may help")
-    losses.clear()
+def check(loss, rule, epoch, step):
+    """Stop at the first loss that is not a number; a pass of inverses alone has none to check."""
+    if loss is not None and not np.isfinite(loss).all():
+        raise Diverged(f"{type(rule).__name__}: the loss is not finite in epoch {epoch}, step "
+                       f"{step}; a smaller eta may help")

@@ -101,7 +101,7 @@ def device(request):
         return poisoned(load("cuda").device)
     try:
         from minicredit.kernels.cuda import emulator
-        return emulator.Device(mode="checked")
+        return emulator.Device(checked=True)
     except ImportError as missing:
         pytest.skip(str(missing))
 

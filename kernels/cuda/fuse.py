@@ -84,7 +84,7 @@ class Fuser:
             return
         given = self.made(back, "dense", miss, entry)
         if given and given.args[3] == f:
-            work = dense.reconstruct_work(*given.args[:3], goal, f, entry.result)
+            work = dense.reconstruct_work(*given.args[:3], goal, entry.result, f)
             return self.replace([given, miss, entry], [work])
         work = pointwise.each_work(f"{f}_miss", entry.result, back, goal)
         self.replace([miss, entry], [work])
@@ -96,7 +96,7 @@ class Fuser:
         if above and now and same(above.args[1:], now.args[1:]) and above is not now:
             (h_hat, V, c, f), h_above = above.args, now.args[0]
             if f in ("tanh", "relu", "linear"):
-                work = dense.target_work(h_hat, h_above, V, c, f, h, entry.result)
+                work = dense.target_work(h_hat, h_above, V, c, h, entry.result, f)
                 self.replace([above, now, entry], [work])
 
     def subtract(self, entry):
@@ -114,14 +114,13 @@ class Fuser:
         """A gradient that only optimisers read; they go into its epilogue."""
         (h, delta), (dW, db) = entry.args, entry.result
         W, b = self.mover(dW), self.mover(db)
-        if W is None or (b is None and self.readers.get(id(db))):
+        if W is None or b is None:
             return
-        movers = [entry, W] if b is None else [entry, W, b]
+        movers = sorted([entry, W, b], key=lambda one: self.number[id(one)])
         if self.disturbed(movers):
             return
-        W_fields = optimisers.update_fields(W.name, W.args)
-        b_fields = None if b is None else optimisers.update_fields(b.name, b.args)
-        self.replace(movers, [dense.descend_work(h, delta, W_fields, b_fields)])
+        updates = (optimisers.update_fields(one.name, one.args) for one in (W, b))
+        self.replace(movers, [dense.descend_work(h, delta, *updates)])
 
     def mover(self, g):
         """The optimiser that alone reads a gradient, or None."""

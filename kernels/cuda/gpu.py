@@ -12,7 +12,6 @@ from minicredit.kernels.cuda import source
 from minicredit.kernels.cuda.arithmetic import Arithmetic
 from minicredit.kernels.cuda.device import Device as Common
 from minicredit.kernels.cuda.ops import Operations
-from minicredit.kernels.cuda.work import Group
 
 try:
     import cupy
@@ -113,15 +112,14 @@ class Device(Common):
         shared : int
             Bytes of dynamic shared memory.
         """
-        function, layouts, parameters = loaded(file, kernel, tuple(defines))
+        function, signature = loaded(file, kernel, tuple(dict(defines).items()))
         block = block if isinstance(block, tuple) else (block,)
         grid = grid if isinstance(grid, tuple) else (grid,)
-        packed = tuple(argument(kernel, layouts, *pair) for pair in zip(parameters, args))
-        function(grid, block, packed, shared_mem=shared)
+        function(grid, block, tuple(signature.pack(args, address)), shared_mem=shared)
 
     def prepare(self, file, kernel, defines):
         """Compile a kernel, if it is not."""
-        loaded(file, kernel, tuple(defines))
+        loaded(file, kernel, tuple(dict(defines).items()))
 
     def capture(self, launch):
         """What `launch()` queues, as one thing that can be launched again."""
@@ -137,31 +135,18 @@ class Device(Common):
         self.stream.synchronize()
 
 
-def address(x, name):
+def address(x):
     """Where an array lies in device memory."""
-    if not isinstance(x, cupy.ndarray):
-        raise TypeError(f"{name}: wanted an array on the GPU; got {type(x).__name__}")
     return x.data.ptr
-
-
-def argument(kernel, layouts, parameter, value):
-    """One argument as CuPy takes it: an array, a number of the right type, a struct's bytes."""
-    if isinstance(value, Group):
-        struct = source.GROUP.match(parameter.type)[1]
-        packed, _ = layouts.pack(kernel, struct, value.problems, value.blocks, address)
-        return np.frombuffer(packed, np.uint8)
-    if parameter.pointer:
-        return value
-    return layouts.dtype(parameter.type).type(value)
 
 
 @cache
 def loaded(file, kernel, defines):
-    """A kernel, compiled; the layouts of its file's structs; its parameters."""
-    text = source.flatten(source.FOLDER / f"{file}.cu")
+    """A kernel, compiled, and how its arguments are packed."""
+    text = source.flatten(file)
     options = tuple(f"-D{name}={value}" for name, value in defines)
     function = cupy.RawModule(code=text, options=options).get_function(kernel)
-    return function, source.Layouts(text, dict(defines)["real"]), source.kernels(text)[kernel]
+    return function, source.Signature(text, kernel, defines)
 
 
 operations = Operations(Device())

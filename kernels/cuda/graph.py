@@ -50,8 +50,6 @@ class Recorder:
     plain : Operations
     """
 
-    unread = 64                         # losses that a training leaves on the device
-
     def __init__(self, plain):
         self.plain, self.device = plain, plain.device
         self.seen, self.failures, self.sets, self.why = {}, {}, {}, None
@@ -102,26 +100,29 @@ class Recorder:
             The scale of the rule's optimisers at each step.
         tell : function of the number of steps that are done, or None
 
-        Returns
-        -------
-        list of arrays, the losses of one batch or of many, in order; None where there are none
+        Yields
+        ------
+        step : int
+        loss : array of the host, each example's; None from a pass that has no loss
         """
-        losses, number, steps = [], 0, -(-len(order) // batch)
+        number, steps = 0, -(-len(order) // batch)
         while number < steps:
             rows = order[number * batch:(number + 1) * batch]
             run = self.resident(learn, split, batch) if len(rows) == batch else None
             if run:
-                losses.append(run.over(order, scales, number, tell))
+                losses = run.over(order, scales, number, tell)
+                for loss in () if losses is None else np.split(losses, len(losses) // batch):
+                    yield number, loss
+                    number += 1
                 number = len(order) // batch
                 continue
             scale(learn.__self__, scales[number])
             x, y = self.asarray(split.x[rows]), self.asarray(split.y[rows])
             loss = self.take(learn, x, y)
-            losses.append(None if loss is None else self.to_numpy(loss))
+            yield number, None if loss is None else self.to_numpy(loss)
             number += 1
             if tell:
                 tell(number)
-        return losses
 
     def resident(self, learn, split, batch):
         """A recorded step's passes over a split, if it is recorded; else None."""
@@ -139,9 +140,9 @@ class Recorder:
 
     def record(self, key, step):
         """A step, written down."""
+        step.clock.start()
         self.entries, self.busy = [], True
         self.device.recorder, self.device.kept = self, []
-        step.clock.start()
         try:
             step.result = step.learn(step.x, step.y)
             complete = self.busy
