@@ -330,11 +330,11 @@ def test_counters_move_on_and_the_scale_is_looked_up_until_the_table_ends(device
     assert device.to_numpy(counters).tolist() == [4, 522, 28]
 
 
-# What is refused, and what is empty ---------------------------------------------------------------
+# Every operation ----------------------------------------------------------------------------------
 
-def calls(dtype="float64", N=3):
+def calls(dtype="float64", N=3, n=4):
     """One call of every operation here that takes arrays: {operation: arguments}."""
-    a, b, y = numbers(dtype, N, 4), numbers(dtype, N, 4, seed=1), np.arange(N) % 4
+    a, b, y = numbers(dtype, N, n), numbers(dtype, N, n, seed=1), np.arange(N) % n
     hs, Ws, bs = numbers(dtype, 2, N, 4), numbers(dtype, 2, 4, 3), numbers(dtype, 2, 3)
     deltas, sign = numbers(dtype, 2, N, 3), np.ones(3, dtype)
     return {pointwise.times_slope: (a, b, "tanh"), pointwise.difference: (a, b, a + b),
@@ -345,6 +345,59 @@ def calls(dtype="float64", N=3):
             coherent.signed_grad: (hs, deltas), coherent.influence: (deltas, Ws),
             optimisers.sgd: (a, b, 0.1), optimisers.momentum: (a, b, a + b, 0.1, 0.9)}
 
+
+FLAT = [operation for operation in calls() if operation.__module__ != coherent.__name__]
+
+
+# Threads and memory -------------------------------------------------------------------------------
+
+def emulated(**settings):
+    """A device on a CPU."""
+    try:
+        from minicredit.kernels.cuda.emulator import Device
+        return Device(**settings)
+    except ImportError as missing:                  # there is no C++ compiler
+        pytest.skip(str(missing))
+
+
+def everything(device):
+    """The numbers that every operation here makes of the same arguments."""
+    made = []
+    for operation, args in calls("float32", N=37).items():
+        args = there(device, args)
+        got = operation(device, *args)
+        got = got if isinstance(got, tuple) else (args[0] if got is None else got,)
+        made += map(device.to_numpy, got)
+    made.append(device.to_numpy(randomness.normal(device, (1031,), KEY, "float32")))
+    return made
+
+
+@pytest.mark.parametrize("schedule", ["down", "random"])
+def test_the_order_of_threads_changes_no_bit(schedule):
+    other, usual = emulated(schedule=schedule), emulated()
+    for got, want in zip(everything(other), everything(usual)):
+        assert same(got, want)
+
+
+def accesses(operation, args):
+    """What the first block reads and writes in global memory, place by place."""
+    device = emulated(checked=True)
+    args = there(device, args)
+    device.counted = 0
+    operation(device, *args)
+    return [place for place in device.accesses if place["space"] == "global"]
+
+
+@pytest.mark.parametrize("operation", FLAT)
+def test_a_warp_touches_no_sector_that_it_does_not_want(monkeypatch, operation):
+    build = pytest.importorskip("minicredit.kernels.cuda.emulator.build")
+    whole = *build.CHECKED, "-fno-tree-sra"         # or a pack is read number by number
+    monkeypatch.setattr(build, "CHECKED", whole)
+    found = accesses(operation, calls("float32", 64, 64)[operation])
+    assert found and all(place["cost"] == place["best"] for place in found), found
+
+
+# What is refused, and what is empty ---------------------------------------------------------------
 
 ARRAYS = [(operation, i) for operation, args in calls().items() for i, a in enumerate(args)
           if isinstance(a, np.ndarray)]
