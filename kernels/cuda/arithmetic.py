@@ -16,10 +16,10 @@ def elementwise(name):
 
     def operator(self, other):
         x, y = (other, self) if reflected else (self, other)
-        result = self.device.arithmetic(operation, x, y)
+        result = self.owner.arithmetic(operation, x, y)
         if result is None:
-            self.device.foreign(operation)
-            result = getattr(super(Arithmetic, self), plain)(other)
+            self.owner.foreign(operation)
+            result = self.owner.own(getattr(super(Arithmetic, self), plain)(other))
         return result
 
     operator.__name__ = plain
@@ -30,8 +30,8 @@ def watched(name):
     """The method `name` of the class below; who records a step is told first."""
 
     def method(self, *args, **kwargs):
-        self.device.foreign(name)
-        return getattr(super(Arithmetic, self), name)(*args, **kwargs)
+        self.owner.foreign(name)
+        return self.owner.own(getattr(super(Arithmetic, self), name)(*args, **kwargs))
 
     method.__name__ = name
     return method
@@ -41,7 +41,7 @@ class Arithmetic:
     """See this module."""
 
     on_device = True
-    device = None
+    owner = None
 
     __add__, __radd__ = elementwise("add"), elementwise("radd")
     __sub__, __rsub__ = elementwise("sub"), elementwise("rsub")
@@ -50,8 +50,8 @@ class Arithmetic:
     @property
     def T(self):
         """The transpose: a view, which no kernel reads."""
-        self.device.foreign("T")
-        return super().T
+        self.owner.foreign("T")
+        return self.owner.own(super().T)
 
     def __neg__(self):
         return -1 * self

@@ -25,6 +25,10 @@ class Device:
             return self.recorder.did(name, (x, y))
         return getattr(pointwise, name)(self, x, y)
 
+    def own(self, x):
+        """What a method of an array gave; on a device where that may be another class, our own."""
+        return x
+
     def foreign(self, name):
         """Something is about to read or change arrays that is no work of ours."""
         if self.recorder is not None:

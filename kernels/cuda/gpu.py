@@ -53,7 +53,7 @@ class Device(Common):
         super().__init__()
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.stream.use()
-        Array.device = self
+        Array.owner = self
 
     def empty(self, shape, dtype):
         """An array with whatever was there."""

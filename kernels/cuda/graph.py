@@ -234,7 +234,8 @@ class Step:
         self.launches = [*schedule(fused), [self.clock.tick()]]
         self.kept = made, state                 # the launches know addresses, no more
         before = [self.device.copy(a) for a in state]
-        work.run(self.device, works)
+        for entry in entries:               # not all at once: neighbours would not wait
+            work.run(self.device, entry.works)
         want = [self.device.to_numpy(a) for a in state]
         start = [self.device.to_numpy(a) for a in before]
         for a, old in zip(state, before):

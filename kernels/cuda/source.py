@@ -399,7 +399,7 @@ class Signature:
             group, = args
             packed, pointers = self.layouts.pack(self.kernel, self.group, group.problems,
                                                  group.blocks, address)
-            return [np.frombuffer(packed, np.uint8)], pointers
+            return [np.frombuffer(packed, f"V{len(packed)}")], pointers
         pointers = []
         return [self.plain(*pair, address, pointers)
                 for pair in zip(self.parameters, args)], pointers

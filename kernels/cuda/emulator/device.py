@@ -126,7 +126,7 @@ class Device(Common):
             if not written:
                 x.reshape(-1).view(np.uint8).fill(255)
         x = x.view(Array)
-        x.device = self
+        x.owner = self
         return x
 
     def empty(self, shape, dtype):
@@ -177,6 +177,7 @@ class Device(Common):
         for x in arrays:
             if x.dtype.kind == "f":
                 x.view(np.ndarray).fill(np.nan)
+                self.mark(x, False)
 
     def about_to_read(self, arrays):
         """The host reads arrays: what nothing has written is reported."""
@@ -190,8 +191,12 @@ class Device(Common):
 
     def written(self, x):
         """The host has written an array."""
+        self.mark(x, True)
+
+    def mark(self, x, written):
+        """Whether the numbers of an array count as written."""
         if self.checked and x.size:
-            self.runtime.emulated_mark_written(*view_of(x))
+            self.runtime.emulated_mark(*view_of(x), written)
 
     # Launches -------------------------------------------------------------------------------------
 
@@ -273,6 +278,10 @@ class Device(Common):
                  "op": "store" if row[2] == "1" else "load", "bytes": int(row[3]),
                  "requests": int(row[4]), "cost": int(row[5]), "best": int(row[6])}
                 for row in rows]
+
+    def prepare(self, file, kernel, defines):
+        """Compile what a launch needs."""
+        self.module(file, tuple(defines)).kernel(kernel)
 
     def capture(self, launch):
         """What `launch()` does, as one thing that can be done again."""

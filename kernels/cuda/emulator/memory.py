@@ -20,14 +20,14 @@ class Plain(np.ndarray):
     """An array of the device; + - * and what a recorder wants to know are added by `Array`."""
 
     def __array_finalize__(self, other):
-        self.device = getattr(other, "device", None)
+        self.owner = getattr(other, "owner", None)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
         for x in (*inputs, *out):
             if not isinstance(x, (Plain, *ALLOWED)):
                 raise TypeError(f"{ufunc.__name__}: an array of the device does not mix with "
                                 f"{type(x).__module__}.{type(x).__name__}; see asarray, to_numpy")
-        device = self.device or next(x.device for x in (*inputs, *out) if isinstance(x, Plain))
+        device = self.owner or next(x.owner for x in (*inputs, *out) if isinstance(x, Plain))
         device.about_to_read(x for x in inputs if isinstance(x, Plain))
         bare = [x.view(np.ndarray) if isinstance(x, Plain) else x for x in inputs]
         if out:
@@ -47,23 +47,23 @@ class Plain(np.ndarray):
             raise TypeError(f"an array of the device is not set from {type(value).__module__}."
                             f"{type(value).__name__}; see asarray")
         super().__setitem__(key, value)
-        if self.device:
+        if self.owner:
             place = super().__getitem__(key)
             if isinstance(place, np.ndarray) and np.may_share_memory(place.view(np.ndarray),
                                                                      self.view(np.ndarray)):
-                self.device.written(place)
+                self.owner.written(place)
             else:
-                self.device.written(self)
+                self.owner.written(self)
 
     def fill(self, value):
         """Set every number."""
         super().fill(value)
-        if self.device:
-            self.device.written(self)
+        if self.owner:
+            self.owner.written(self)
 
     def get(self):
         """The numbers on the host, as CuPy has it."""
-        return self.device.to_numpy(self)
+        return self.owner.to_numpy(self)
 
     def __repr__(self):
         return repr(self.view(np.ndarray))
@@ -116,7 +116,8 @@ def loaded(path, checked):
         runtime.emulated_allocate.argtypes = [c_size_t, c_int, c_int]
         runtime.emulated_allocate.restype = c_void_p
         runtime.emulated_free.argtypes = [c_void_p]
-        runtime.emulated_unwritten.argtypes = runtime.emulated_mark_written.argtypes = view
+        runtime.emulated_unwritten.argtypes = view
+        runtime.emulated_mark.argtypes = [*view, c_int]
         runtime.emulated_unwritten.restype = c_int64
         runtime.emulated_counts.argtypes = [c_char_p, c_size_t, c_size_t]
         runtime.emulated_counts.restype = c_size_t
