@@ -8,25 +8,31 @@
 // three products for one, each at many times the speed of floats.  A tensor core also rounds its
 // sums towards zero, which adds up over a long k: after 8 k the sums are put into ordinary floats.
 //
-// Eight warps, two down and four across, have 4 x 4 fragments of C each.  Fragment i of warp row w
-// is number 2 i + w from the top, so that the first and second half of a thread's numbers are in
-// the upper and lower half of the tile.
+// A warp has FI x FJ fragments of C.  Those of a warp row are not next to each other: fragment i of
+// warp row w is number i WARPS_DOWN + w from the top, so that the first and second half of a
+// thread's numbers are in the upper and lower half of the tile.
 #pragma once
 
-static_assert(BM == 128 && BN == 128 && THREADS == 256 && SPLIT == 1, "tensor: tile");
+constexpr int FI = TM / 2, FJ = TN / 2;             // TM TN numbers of a thread, four in a fragment
+constexpr int WARPS_DOWN = BM / (16 * FI), WARPS_ACROSS = BN / (8 * FJ);
+static_assert(SPLIT == 1 && THREADS == 32 * WARPS_DOWN * WARPS_ACROSS, "tensor: tile");
 
 template <class A, class B> struct Multiply {
     static constexpr int TOTALS = THREADS / BN;
+    static_assert(TOTALS > 0 && BK % TOTALS == 0, "tensor: columns");
 
     // Lane l has row l / 4 and columns 2 (l % 4) of a fragment, and 8 rows below, see device.cuh.
     static __device__ __forceinline__ int row(int x) {
-        return row_of(x / 16) + x % 4 / 2 * 8;
+        return row_of(x / (4 * FJ)) + x % 4 / 2 * 8;
     }
     static __device__ __forceinline__ int column(int x) {
-        return threadIdx.x / 32 % 4 * 32 + x / 4 % 4 * 8 + threadIdx.x % 4 * 2 + x % 2;
+        return first_column() + x / 4 % FJ * 8 + threadIdx.x % 4 * 2 + x % 2;
     }
     static __device__ __forceinline__ int row_of(int i) {
-        return (2 * i + threadIdx.x / 128) * 16 + threadIdx.x % 32 / 4;
+        return (i * WARPS_DOWN + threadIdx.x / 32 / WARPS_ACROSS) * 16 + threadIdx.x % 32 / 4;
+    }
+    static __device__ __forceinline__ int first_column() {
+        return threadIdx.x / 32 % WARPS_ACROSS * 8 * FJ;
     }
 
     static __device__ __forceinline__ void multiply(const real* stage_a, const real* stage_b,
@@ -34,17 +40,17 @@ template <class A, class B> struct Multiply {
                                                     bool summing) {
 #pragma unroll
         for (int k = 0; k < BK; k += 8) {
-            unsigned high[4][2];
-            unsigned low[4][2];
+            unsigned high[FJ][2];
+            unsigned low[FJ][2];
 #pragma unroll
-            for (int j = 0; j < 4; ++j)
+            for (int j = 0; j < FJ; ++j)
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    const int n = threadIdx.x / 32 % 4 * 32 + j * 8 + threadIdx.x % 32 / 4;
+                    const int n = first_column() + j * 8 + threadIdx.x % 32 / 4;
                     parts(number<B>(stage_b, n, k + threadIdx.x % 4 + 4 * e), high[j][e], low[j][e]);
                 }
 #pragma unroll
-            for (int i = 0; i < 4; ++i) row_of_fragments(stage_a, k, i, high, low, sum);
+            for (int i = 0; i < FI; ++i) row_of_fragments(stage_a, k, i, high, low, sum);
         }
         if (!summing) return;
         constexpr int SHARE = BK / TOTALS;
@@ -53,9 +59,9 @@ template <class A, class B> struct Multiply {
             total[0] += number<B>(stage_b, threadIdx.x % BN, threadIdx.x / BN * SHARE + k);
     }
 
-    // Four fragments of C, from one of A and those of B.
+    // FJ fragments of C, from one of A and those of B.
     static __device__ __forceinline__ void row_of_fragments(
-        const real* stage, int k, int i, const unsigned (&high)[4][2], const unsigned (&low)[4][2],
+        const real* stage, int k, int i, const unsigned (&high)[FJ][2], const unsigned (&low)[FJ][2],
         real (&sum)[EACH]) {
         unsigned a_high[4];
         unsigned a_low[4];
@@ -63,22 +69,22 @@ template <class A, class B> struct Multiply {
         for (int e = 0; e < 4; ++e)
             parts(number<A>(stage, row_of(i) + e % 2 * 8, k + threadIdx.x % 4 + e / 2 * 4), a_high[e],
                   a_low[e]);
-        float c[4][4] = {};
+        float c[FJ][4] = {};
         if (TENSOR == 3) {
 #pragma unroll
-            for (int j = 0; j < 4; ++j) mma_m16n8k8_tf32(c[j], a_low, high[j]);
+            for (int j = 0; j < FJ; ++j) mma_m16n8k8_tf32(c[j], a_low, high[j]);
 #pragma unroll
-            for (int j = 0; j < 4; ++j) mma_m16n8k8_tf32(c[j], a_high, low[j]);
+            for (int j = 0; j < FJ; ++j) mma_m16n8k8_tf32(c[j], a_high, low[j]);
         }
 #pragma unroll
-        for (int j = 0; j < 4; ++j) mma_m16n8k8_tf32(c[j], a_high, high[j]);
+        for (int j = 0; j < FJ; ++j) mma_m16n8k8_tf32(c[j], a_high, high[j]);
 #pragma unroll
-        for (int x = 0; x < 16; ++x) sum[16 * i + x] += c[x / 4][x % 4];
+        for (int x = 0; x < 4 * FJ; ++x) sum[4 * FJ * i + x] += c[x / 4][x % 4];
     }
 
     // A stage's number in row or column `at`, for one k.
     template <class X> static __device__ __forceinline__ real number(const real* stage, int at, int k) {
-        return X::LENGTH == BK ? stage[X::spot(at, k)] : stage[X::spot(k, at)];
+        return X::DEEP ? stage[X::spot(at, k)] : stage[X::spot(k, at)];
     }
 
     static __device__ __forceinline__ void parts(float x, unsigned& high, unsigned& low) {

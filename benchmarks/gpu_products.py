@@ -1,0 +1,350 @@
+"""What the products of matrices cost on a GPU, beside cuBLAS; and what each rung of the ladder is worth.
+
+    python -m benchmarks.gpu_products           the ladder, and every tile of every kernel: choose
+                                                tiles for `kernels.cuda.dense.TILES` from this
+    python -m benchmarks.gpu                    the operations beside cuBLAS, with everything else
+
+cuBLAS computes the product alone, in float32 without TF32; ours do bias, nonlinearity, slope and
+optimiser in passing.  Calls follow each other in a CUDA graph, so nothing waits for Python; arrays
+are used again and again, so what fits in the cache stays there, for ours and for cuBLAS.
+"""
+import sys
+import time
+from functools import partial
+from itertools import product
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+
+from minicredit.kernels.cuda import dense, work
+from minicredit.kernels.cuda.optimisers import update_fields
+
+TITLE = "Products of matrices"
+CALLS, LONG = 20, 0.01                  # in a graph, unless they take more than LONG seconds
+LEE = (784, *[240] * 7, 10)             # Lee et al.'s network, whose steps wait for latency
+SHAPES = [(100, 784, 240), (100, 240, 240), (256, 1024, 1024), (1024, 784, 1024),
+          (1024, 1024, 1024), (4096, 4096, 4096)]
+LADDER = [(4096, 4096, 4096), (1024, 784, 1024), (1024, 1024, 1024)]
+SMALL_SHAPES = [(20, 33, 40)]
+RUNGS = {"naive": ("matmul", (32, 8), (), (32, 8)), "coalesced": ("matmul", (8, 32), (), (32, 8)),
+         "shared": ("matmul", (32, 32), (), (32, 32)), "registers": ("matmul", (64, 64), (), 256),
+         "quads": ("matmul", (64, 64), (), 256), "warps": ("matmul", None, (), 256),
+         "tf32": ("matmul_tensor", None, (("TENSOR", 1),), 256),
+         "3 x tf32": ("matmul_tensor", None, (("TENSOR", 3),), 256)}
+
+
+# Calls ----------------------------------------------------------------------------------------------
+
+class Products:
+    """Arrays for one shape, and the calls that use them.
+
+    Parameters
+    ----------
+    device : object
+    N, n_in, n_out : int
+    seed : int
+    """
+
+    def __init__(self, device, N, n_in, n_out, seed=0):
+        rng = np.random.default_rng(seed)
+        self.device, self.shape = device, (N, n_in, n_out)
+        self.host = {"h": rng.standard_normal((N, n_in), np.float32),
+                     "W": rng.standard_normal((n_in, n_out), np.float32) / np.float32(n_in) ** .5,
+                     "b": rng.standard_normal(n_out, np.float32),
+                     "d": rng.standard_normal((N, n_out), np.float32)}
+        for name, x in self.host.items():
+            setattr(self, name, device.asarray(x))
+        self.out, self.e = device.empty((N, n_out), np.float32), device.empty((N, n_in), np.float32)
+        self.dW, self.db = device.zeros((n_in, n_out), np.float32), device.zeros(n_out, np.float32)
+
+    def works(self, kind):
+        """The work of an operation."""
+        if kind == "dense":
+            return dense.dense_work(self.h, self.W, self.b, self.out, "relu")
+        if kind == "pull_back":
+            return dense.pull_back_slope_work(self.d, self.W, self.h, "relu", self.e)
+        if kind == "dense_grad":
+            return dense.dense_grad_work(self.h, self.d, self.dW, self.db)
+        if kind == "target":
+            return dense.target_work(self.h, self.h, self.W, self.b, self.d, self.out, "tanh")
+        return dense.descend_work(self.h, self.d, update_fields("sgd", (self.dW, None, 1e-3)),
+                                  update_fields("sgd", (self.db, None, 1e-3)))
+
+    def wanted(self, kind):
+        """What a kind computes, on a few rows, in float64; and where it is."""
+        h, W, b, d = (self.host[x].astype(np.float64) for x in "hWbd")
+        rows = slice(0, 64)
+        if kind == "dense":
+            return np.maximum(h[rows] @ W + b, 0), self.out
+        if kind == "pull_back":
+            return (d[rows] @ W.T) * (h[rows] > 0), self.e
+        return h[:, rows].T @ d / len(h), self.dW
+
+    def error(self, kind):
+        """The largest error of the last call, relative to the largest number."""
+        want, got = self.wanted(kind)
+        got = self.device.to_numpy(got)[:len(want)]
+        return float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
+
+    def rung(self, name):
+        """One rung of the ladder: out = h W."""
+        file, tile, defines, threads = RUNGS[name]
+        (N, n_in, n_out), device = self.shape, self.device
+        grid = (-(-N // 128) * -(-n_out // 128),)
+        if tile:
+            grid = (-(-n_out // tile[1]), -(-N // tile[0]))
+        if name == "naive":
+            grid = grid[::-1]
+        device.launch(file, name if file == "matmul" else "tensor", (("real", "float"), *defines),
+                      grid, threads, [self.h, self.W, self.out, N, n_out, n_in])
+
+    def rung_error(self):
+        """The largest error of the last rung, relative to the largest number."""
+        want = self.host["h"][:64].astype(np.float64) @ self.host["W"].astype(np.float64)
+        got = self.device.to_numpy(self.out)[:64]
+        return float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
+
+    def library(self, kind):
+        """The product alone by cuBLAS."""
+        import cupy
+        h, W, d = (getattr(self, x).view(cupy.ndarray) for x in "hWd")
+        out, e, dW = (getattr(self, x).view(cupy.ndarray) for x in ("out", "e", "dW"))
+        if kind in ("dense", "target"):
+            return cupy.matmul(h, W, out=out)
+        if kind == "pull_back":
+            return cupy.matmul(d, W.T, out=e)
+        return cupy.matmul(h.T, d, out=dW)
+
+
+def operations(kind, N, n_in, n_out):
+    """Of one call: a product and a sum are two."""
+    return 2 * N * n_in * n_out * (2 if kind == "target" else 1)
+
+
+# Time -----------------------------------------------------------------------------------------------
+
+class Timer:
+    """Seconds of a call: many of them one after the other, without Python between.
+
+    Parameters
+    ----------
+    device : object
+    call : callable
+    """
+
+    def __init__(self, device, call):
+        call()
+        self.device, self.calls = device, 1
+        once = self.run(1, call)
+        self.calls = max(1, min(CALLS, int(LONG / once)))
+        self.graph = device.capture(lambda: [call() for _ in range(self.calls)])
+        self.once = self.run(1, self.graph.launch)
+
+    def run(self, times, launch):
+        """Seconds a call."""
+        self.device.synchronize()
+        start = time.perf_counter()
+        for _ in range(times):
+            launch()
+        self.device.synchronize()
+        return (time.perf_counter() - start) / times / self.calls
+
+    def burst(self, seconds):
+        """The same over about so many seconds."""
+        return self.run(max(1, int(seconds / (self.once * self.calls))), self.graph.launch)
+
+
+def timed(contenders, options, device):
+    """{name: [seconds in each round]}, and {name: why} for those that fail."""
+    timers, times, left_out = {}, {}, {}
+    for name, call in contenders.items():
+        try:
+            timers[name] = Timer(device, call)
+        except Exception as failed:                     # one that fails takes no other along
+            left_out[name] = f"{type(failed).__name__}: {failed}"[:200]
+    for _ in range(options["rounds"]):
+        for name, timer in timers.items():
+            times.setdefault(name, []).append(timer.burst(options["burst"]))
+    return times, left_out
+
+
+# The table of the operations ------------------------------------------------------------------------
+
+def measure(options):
+    """See `benchmarks.gpu`: rows of the table, one by one."""
+    device, small = a_device(options["small"]), options["small"]
+    shapes = SMALL_SHAPES if small else SHAPES
+    for shape in (SMALL_SHAPES if small else LADDER):
+        yield ladder_row(device, shape, options)
+    for shape, kind in product(shapes, ("dense", "pull_back", "dense_grad")):
+        products = Products(device, *shape)
+        contenders = {"minicredit": partial(device.run, [products.works(kind)])}
+        contenders["minicredit"]()
+        errors = {"minicredit": products.error(kind)}
+        if not small:
+            contenders["cuBLAS"] = partial(products.library, kind)
+        times, left_out = timed(contenders, options, device)
+        yield {"group": "products", "what": f"{kind} {' x '.join(map(str, shape))}", "times": times,
+               "operations": operations(kind, *shape), "ceilings": [], "errors": errors,
+               "left_out": left_out}
+
+
+def ladder_row(device, shape, options):
+    """The ladder for one shape."""
+    products, errors, contenders = Products(device, *shape), {}, {}
+    for name in reversed(RUNGS):
+        contenders[f"minicredit {name}"] = partial(products.rung, name)
+        products.rung(name)
+        errors[f"minicredit {name}"] = products.rung_error()
+    if not options["small"]:
+        contenders["cuBLAS"] = partial(products.library, "dense")
+    times, left_out = timed(contenders, options, device)
+    return {"group": "products", "what": f"ladder {' x '.join(map(str, shape))}", "times": times,
+            "operations": operations("dense", *shape), "ceilings": [], "errors": errors,
+            "left_out": left_out}
+
+
+def a_device(small):
+    """Where to measure."""
+    if small:
+        from minicredit.kernels.cuda.emulator.device import Device
+    else:
+        from minicredit.kernels.cuda.gpu import Device
+    return Device()
+
+
+# Every tile -----------------------------------------------------------------------------------------
+
+CANDIDATES = {                          # BM, BN, BK, TM, TN, SPLIT, STAGES, BLOCKS, TENSOR
+    "16x16/16": (16, 16, 64, 4, 4, 16, 4, 2, 0),
+    "16x16/16 k128": (16, 16, 128, 4, 4, 16, 2, 2, 0),
+    "16x16/8": (16, 16, 64, 2, 4, 8, 4, 2, 0),
+    "16x32/8": (16, 32, 64, 4, 4, 8, 3, 2, 0),
+    "32x16/8": (32, 16, 64, 4, 4, 8, 3, 2, 0),
+    "32x16/8 k32": (32, 16, 32, 4, 4, 8, 6, 2, 0),
+    "16x64/4": (16, 64, 32, 4, 4, 4, 4, 2, 0),
+    "32x32/4": (32, 32, 32, 4, 4, 4, 4, 2, 0),
+    "32x32/4 k64": (32, 32, 64, 4, 4, 4, 2, 2, 0),
+    "32x32/2": (32, 32, 16, 4, 4, 2, 6, 4, 0),
+    "32x32/8": (32, 32, 32, 4, 4, 8, 4, 1, 0),
+    "64x32/2": (64, 32, 16, 4, 4, 2, 4, 2, 0),
+    "64x32/1": (64, 32, 16, 8, 4, 1, 4, 4, 0),
+    "64x64/1": (64, 64, 16, 4, 4, 1, 3, 2, 0),
+    "64x64/1 8x4": (64, 64, 16, 8, 4, 1, 4, 3, 0),
+    "64x64/2": (64, 64, 16, 8, 4, 2, 4, 2, 0),
+    "128x64/1": (128, 64, 16, 8, 8, 1, 3, 2, 0),
+    "128x128/1": (128, 128, 16, 8, 8, 1, 2, 1, 0),
+    "128x128/1 k8": (128, 128, 8, 8, 8, 1, 4, 1, 0),
+    "128x128/1 b2": (128, 128, 16, 8, 8, 1, 2, 2, 0),
+    "64x32 tc": (64, 32, 16, 4, 4, 1, 4, 3, 3),
+    "32x32 tc": (32, 32, 16, 2, 4, 1, 6, 4, 3),
+    "64x64 tc": (64, 64, 16, 4, 8, 1, 4, 3, 3),
+    "64x64 tc k32": (64, 64, 32, 4, 8, 1, 3, 2, 3),
+    "128x64 tc": (128, 64, 16, 8, 4, 1, 4, 2, 3),
+    "128x64 tc 88": (128, 64, 16, 8, 8, 1, 4, 2, 3),
+    "128x128 tc": (128, 128, 16, 8, 8, 1, 3, 1, 3),
+    "128x128 tc 84": (128, 128, 16, 8, 4, 1, 3, 1, 3),
+}
+
+
+def with_tile(made, shape, tile):
+    """A work with another tile than `dense` has chosen for it."""
+    kinds = {"pull_back": (0, 1), "dense": (0, 2), "target": (0, 2)}
+    rows, columns = (shape[i] for i in kinds.get(made.kernel, (1, 2)))
+    rows *= 2 if made.kernel == "target" else 1
+    bm, bn, _, tm, tn, split = tile[:6]
+    made.variant = tuple(zip((*dense.DEFINES[:8], "TENSOR"), tile))
+    made.blocks, made.threads = -(-rows // bm) * -(-columns // bn), bm // tm * (bn // tn) * split
+    return made
+
+
+def groups(device):
+    """(name, operations, works as a function of a tile, check, cuBLAS) of what is to be tiled."""
+    for kind, shape in product(("dense", "pull_back", "dense_grad"), SHAPES):
+        if kind == "dense_grad" and shape == (100, 240, 240):
+            continue
+        one = Products(device, *shape)
+        yield (f"{kind} {shape}", operations(kind, *shape), [one], kind)
+    layers = [Products(device, 100, a, b) for a, b in zip(LEE, LEE[1:])]
+    yield ("descend all layers", sum(operations("descend", *x.shape) for x in layers), layers,
+           "descend")
+    yield ("target (100, 240, 240)", operations("target", 100, 240, 240), layers[1:2], "target")
+    yield ("target (256, 1024, 1024)", operations("target", 256, 1024, 1024),
+           [Products(device, 256, 1024, 1024)], "target")
+
+
+def fits(tile, name, made):
+    """Whether a tile is worth a try for so many operations."""
+    blocks = sum(w.blocks for w in made)
+    return 24 <= blocks <= 3000
+
+
+def tiles(device, seconds, only=""):
+    """Print the time of every tile for every kernel and shape."""
+    pool, end = ThreadPool(14), time.perf_counter() + seconds
+    for name, count, products, kind in groups(device):
+        if only not in name:
+            continue
+        made = {}
+        for label, tile in CANDIDATES.items():
+            works = [with_tile(p.works(kind), p.shape, tile) for p in products]
+            if fits(tile, name, works):
+                made[label] = works
+        pool.map(partial(prepared, device), made.values())
+        rows = [("cuBLAS", best(device, lambda: [p.library(kind) for p in products]), None)]
+        for label, works in made.items():
+            if time.perf_counter() > end:
+                break
+            found = best(device, partial(device.run, works))
+            error = None
+            if kind in ("dense", "pull_back", "dense_grad") and isinstance(found, float):
+                error = products[0].error(kind)
+            rows.append((label, found, error))
+        report(name, count, rows)
+
+
+def prepared(device, works):
+    """Compile what works need."""
+    try:
+        for group in work.grouped(works):
+            device.prepare(*work.compiled(group[0]))
+    except Exception:                                   # it fails again where it is reported
+        pass
+
+
+def best(device, call):
+    """The least seconds of a call in a few bursts; or why there is none."""
+    try:
+        timer = Timer(device, call)
+        return min(timer.burst(0.004) for _ in range(5))
+    except Exception as failed:                         # one that fails takes no other along
+        return f"{type(failed).__name__}: {failed}"[:70]
+
+
+def report(name, count, rows):
+    """Print one table."""
+    print(f"\n{name}", flush=True)
+    for label, found, error in sorted(rows, key=lambda row: (isinstance(row[1], str), row[1])):
+        if isinstance(found, str):
+            print(f"  {label:18} {found}", flush=True)
+        else:
+            wrong = "" if error is None else f"   error {error:.1e}"
+            print(f"  {label:18} {1e6 * found:9.2f} us {1e-12 * count / found:8.2f} TF/s{wrong}",
+                  flush=True)
+
+
+def main(seconds=60, only=""):
+    """The ladder, then every tile."""
+    device = a_device(False)
+    for shape in LADDER:
+        products = Products(device, *shape)
+        rows = [("cuBLAS", best(device, partial(products.library, "dense")), None)]
+        for name in RUNGS:
+            found = best(device, partial(products.rung, name))
+            rows.append((name, found, products.rung_error() if isinstance(found, float) else None))
+        report(f"ladder {shape}", operations("dense", *shape), rows)
+    tiles(device, float(seconds), only)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
