@@ -298,10 +298,10 @@ int64_t emulated_unwritten(char* at, int dims, const int64_t* shape, const int64
     });
     return count;
 }
-void emulated_mark_written(char* at, int dims, const int64_t* shape, const int64_t* strides) {
+void emulated_mark(char* at, int dims, const int64_t* shape, const int64_t* strides, int written) {
     walk(at, dims, shape, strides, [&](char* number) {
         Shadow* shadow = in_heap(uintptr_t(number), 1);
-        if (shadow) shadow->written[(uintptr_t(number) - shadow->low) / shadow->grain] = true;
+        if (shadow) shadow->written[(uintptr_t(number) - shadow->low) / shadow->grain] = written;
     });
 }
 

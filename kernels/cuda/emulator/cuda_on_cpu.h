@@ -72,7 +72,7 @@ void emulated_copy_wait(int keep);
 void emulated_fail(const char* what, int line) __attribute__((noreturn));
 }
 
-#ifdef EMULATED_CHECKED          // calls, because a read of the runtime's memory would be looked up as well
+#ifdef EMULATED_CHECKED     // calls, because a read of the runtime's memory would be looked up too
 #define threadIdx emulated_thread_idx()
 #define blockIdx emulated_block_idx()
 #define blockDim emulated_get_block_dim()
