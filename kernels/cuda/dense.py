@@ -23,6 +23,7 @@ TILES = {
     "small": (16, 16, 64, 4, 4, 16, 4, 2),
     "pairs": (32, 16, 64, 4, 4, 8, 4, 2),
 }
+SINGLE = {"huge"}                       # too many registers for numbers of 8 bytes
 DOUBLE = {"pairs": (32, 16, 32, 4, 4, 8, 4, 2)}      # where numbers of 8 bytes want another
 DEFINES = "BM", "BN", "BK", "TM", "TN", "SPLIT", "STAGES", "BLOCKS"
 
