@@ -51,6 +51,7 @@ def agrees(device, operation, args, terms=1, scale=None):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_error_times_a_slope(device, dtype, shape, f):
     e, h = numbers(dtype, *shape), np.tanh(numbers(dtype, *shape, seed=1))
+    h = np.maximum(h, 0) if f == "relu" else h
     agrees(device, pointwise.times_slope, (e, h, f), shape[1] if f == "softmax" else 2,
            1 + np.abs(e).max())
 
@@ -136,7 +137,7 @@ def test_softmax_and_its_loss(device, dtype, shape, scale):
     a, (N, K) = (scale * numbers(dtype, *shape)).astype(dtype), shape
     a[-1, -1] += 2000                               # exp overflows unless the largest is taken
     agrees(device, losses.softmax, (a,), K, 1)
-    agrees(device, losses.softmax_xent, (a, np.arange(N) * 7 % K), K,
+    agrees(device, losses.softmax_xent, (a, (7 * np.arange(N) - 1) % K), K,
            1 + np.abs(a - a.max(axis=1, keepdims=True)).max())
 
 
@@ -168,6 +169,12 @@ def test_a_nan_error_is_seen_through_a_shut_rectifier(device):
                                                           "relu"))).all()
     assert np.isnan(device.to_numpy(pointwise.each(device, "relu_miss",
                                                    *there(device, (h, e))))).all()
+
+
+def test_a_nan_has_a_nan_for_a_sign(device):
+    M, W = np.ones(3, "float32"), np.array([np.nan, -0.0, -2], "float32")
+    got = device.to_numpy(pointwise.with_signs(device, *there(device, (M, W))))
+    assert np.isnan(got[0]) and got[1:].tolist() == [0, -1]
 
 
 # Randomness ---------------------------------------------------------------------------------------
@@ -379,22 +386,28 @@ def test_the_order_of_threads_changes_no_bit(schedule):
         assert same(got, want)
 
 
-def accesses(operation, args):
-    """What the first block reads and writes in global memory, place by place."""
-    device = emulated(checked=True)
-    args = there(device, args)
-    device.counted = 0
-    operation(device, *args)
-    return [place for place in device.accesses if place["space"] == "global"]
+@pytest.fixture
+def watched(monkeypatch):
+    """A device that looks at accesses as a GPU makes them: g++ would take a pack apart."""
+    build = pytest.importorskip("minicredit.kernels.cuda.emulator.build")
+    monkeypatch.setattr(build, "CHECKED", (*build.CHECKED, "-fno-tree-sra"))
+    return emulated(checked=True)
 
 
 @pytest.mark.parametrize("operation", FLAT)
-def test_a_warp_touches_no_sector_that_it_does_not_want(monkeypatch, operation):
-    build = pytest.importorskip("minicredit.kernels.cuda.emulator.build")
-    whole = *build.CHECKED, "-fno-tree-sra"         # or a pack is read number by number
-    monkeypatch.setattr(build, "CHECKED", whole)
-    found = accesses(operation, calls("float32", 64, 64)[operation])
+def test_a_warp_touches_no_sector_that_it_does_not_want(watched, operation):
+    args = there(watched, calls("float32", 64, 64)[operation])
+    watched.counted = 0
+    operation(watched, *args)
+    found = [place for place in watched.accesses if place["space"] == "global"]
     assert found and all(place["cost"] == place["best"] for place in found), found
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_sixteen_bytes_are_touched_at_once_only_where_they_may_be(watched, first):
+    w, g = there(watched, [numbers("float32", 600, seed=s) for s in range(2)])
+    optimisers.sgd(watched, w[first:], g[first:], 0.1)
+    optimisers.sgd(watched, w[4:], g[4 - first:-first], 0.1)
 
 
 # What is refused, and what is empty ---------------------------------------------------------------
