@@ -56,10 +56,18 @@ class Arithmetic:
     def __neg__(self):
         return -1 * self
 
+    def __truediv__(self, other):
+        if isinstance(other, (int, float)):
+            return self * (1 / other)
+        self.owner.foreign("divide")
+        return self.owner.own(super().__truediv__(other))
 
-for name in ("__getitem__", "__setitem__", "__iadd__", "__isub__", "__imul__", "__truediv__",
-             "__itruediv__", "__matmul__", "__gt__", "__lt__", "__ge__", "__le__", "__eq__",
-             "__ne__", "__abs__", "__array_ufunc__", "__array_function__", "sum", "max", "min",
-             "mean", "argmax", "copy", "astype", "reshape", "ravel", "transpose", "swapaxes",
-             "dot", "fill", "any", "all"):
+
+for name in ("__getitem__", "__setitem__", "__iter__", "__iadd__", "__isub__", "__imul__",
+             "__itruediv__", "__matmul__", "__pow__", "__gt__", "__lt__", "__ge__", "__le__",
+             "__eq__", "__ne__", "__abs__", "__and__", "__or__", "__invert__", "__bool__",
+             "__float__", "__int__", "__array_ufunc__", "__array_function__", "sum", "prod", "max",
+             "min", "mean", "argmax", "argmin", "any", "all", "copy", "astype", "reshape", "ravel",
+             "flatten", "squeeze", "transpose", "swapaxes", "repeat", "take", "sort", "clip", "dot",
+             "fill", "get", "item", "tolist"):
     setattr(Arithmetic, name, watched(name))

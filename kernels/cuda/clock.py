@@ -38,6 +38,11 @@ def settings(rule):
     return given, [id(array) for array in arrays]
 
 
+def plain(number):
+    """An ordinary int or float."""
+    return number.plain() if hasattr(number, "plain") else number
+
+
 class Clock:
     """The counters and scales of one rule, on the host and on the device.
 
@@ -105,10 +110,10 @@ class Clock:
             regular = regular and isinstance(place[key], Offset)
             if i > 1:
                 self.grow[i] = getattr(place[key], "offset", 0)
-            place[key] = int(place[key])
+            place[key] = plain(place[key])
         for place, key in self.floats:
             regular = regular and isinstance(place[key], Factor)
-            place[key] = float(place[key])
+            place[key] = plain(place[key])
         return regular
 
     def tick(self, table=None, length=0):

@@ -77,6 +77,7 @@ class Device(Common):
 
     def to_numpy(self, x):
         """The array on the host; waits until it is computed."""
+        self.foreign("to_numpy")
         return x.get() if isinstance(x, cupy.ndarray) else np.asarray(x)
 
     def copy(self, x):

@@ -148,6 +148,7 @@ class Recorder:
             complete = self.busy
         except BaseException:
             self.leave("it was stopped")
+            self.seen[key] = Unrecorded(step.learn)
             raise
         finally:
             regular = step.clock.stop()

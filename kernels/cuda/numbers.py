@@ -4,55 +4,89 @@
     Offset(3, at=counter)       an int: 3 more than the int64 at `counter`
 
 A kernel takes its learning rates and step counters as the pair, see group.cuh, and an ordinary
-number as a pair without a place.  Here both are also the number itself, at its present value, so
-that a rule works with them as with any other: `scale * eta` is a Factor, `t + 1` an Offset.
-Whatever else is made of them is an ordinary number.
+number as a pair without a place.  A rule works with both as with any number: `scale * eta` is a
+Factor, `t + 1` an Offset.  What else it makes of them (t % 10, scale < 0.5) is computed from the
+present value, which no kernel could follow: the device is told that the step cannot be replayed.
 """
+import operator
 
 
-class Factor(float):
-    """factor times what lies at `at`; as a float, the present value.
+def watched(operation, reflected=False):
+    """An operation on ordinary numbers as a method of a live one; the device is told of it."""
+
+    def method(self, *others):
+        self.tell()
+        return operation(*others, self.plain()) if reflected else operation(self.plain(), *others)
+
+    return method
+
+
+class Live:
+    """A number that lies on the device: neither int nor float, which C code would read past us.
 
     Parameters
     ----------
-    present : float
+    present : number
         What lies there now.
-    at : array (1,) of a device, float64
-    factor : float
+    at : array (1,) of a device
     """
 
-    def __new__(cls, present, at, factor=1.0):
-        self = super().__new__(cls, present * factor)
-        self.present, self.at, self.factor = present, at, factor
-        return self
+    __array_ufunc__ = None                          # NumPy's numbers let us answer
+
+    def __init__(self, present, at):
+        self.present, self.at = present, at
+
+    def tell(self):
+        """This step cannot be replayed."""
+        self.at.owner.foreign("a number that was made of a counter or a scale")
+
+
+for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "rshift"):
+    bare = name.strip("_")
+    setattr(Live, f"__{bare}__", watched(getattr(operator, name)))
+    setattr(Live, f"__r{bare}__", watched(getattr(operator, name), reflected=True))
+for name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "abs", "index"):
+    setattr(Live, f"__{name}__", watched(getattr(operator, name)))
+for name, operation in (("bool", bool), ("int", int), ("float", float), ("hash", hash),
+                        ("round", round)):
+    setattr(Live, f"__{name}__", watched(operation))
+
+
+class Factor(Live):
+    """factor times the float64 that lies at `at`."""
+
+    def __init__(self, present, at, factor=1.0):
+        super().__init__(present, at)
+        self.factor = factor
+
+    def plain(self):
+        """The present value, as an ordinary float."""
+        return self.present * self.factor
 
     def __mul__(self, other):
-        if isinstance(other, (int, float)) and not isinstance(other, Factor):
+        if isinstance(other, (int, float)):
             return Factor(self.present, self.at, self.factor * other)
-        return float(self) * other
+        self.tell()
+        return self.plain() * other
 
     __rmul__ = __mul__
 
 
-class Offset(int):
-    """offset more than what lies at `at`; as an int, the present value.
+class Offset(Live):
+    """offset more than the int64 that lies at `at`."""
 
-    Parameters
-    ----------
-    present : int
-        What lies there now.
-    at : array (1,) of a device, int64
-    offset : int
-    """
+    def __init__(self, present, at, offset=0):
+        super().__init__(present, at)
+        self.offset = offset
 
-    def __new__(cls, present, at, offset=0):
-        self = super().__new__(cls, present + offset)
-        self.present, self.at, self.offset = present, at, offset
-        return self
+    def plain(self):
+        """The present value, as an ordinary int."""
+        return self.present + self.offset
 
     def __add__(self, other):
-        if isinstance(other, int) and not isinstance(other, Offset):
+        if isinstance(other, int):
             return Offset(self.present, self.at, self.offset + other)
-        return int(self) + other
+        self.tell()
+        return self.plain() + other
 
     __radd__ = __add__

@@ -25,7 +25,7 @@ def draw_work(kernel, key, out, dtype=None, h=None, **fields):
 def key_fields(key):
     """The struct Key of philox.cuh for (seed, stream, layer, step)."""
     seed, stream, layer, step = key
-    if step >= 2**63:
+    if not hasattr(step, "at") and step >= 2**63:
         step -= 2**64                   # the same 64 bits, with a sign
     return {"seed": seed, "place": stream << 16 | layer, "step": step}
 

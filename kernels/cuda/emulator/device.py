@@ -159,6 +159,7 @@ class Device(Common):
         """
         if not isinstance(x, Plain):
             return np.asarray(x)
+        self.foreign("to_numpy")
         self.about_to_read([x])
         return np.array(x.view(np.ndarray), order="C")
 
