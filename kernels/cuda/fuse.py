@@ -15,6 +15,10 @@ from minicredit.kernels.cuda import dense, optimisers, pointwise
 MOVES = (*optimisers.STATES, "sgd", "manhattan")        # optimisers that take a gradient
 
 
+NOTHING = {"kind": 0, "w": None, "s1": None, "s2": None, "s3": None, "eta": 0.0, "a": 0.0,
+           "b": 0.0, "c": 0.0, "t": 0}                  # an Update that moves no array
+
+
 class Fuser:
     """The operations of a step, and who makes and reads which array.
 
@@ -60,7 +64,7 @@ class Fuser:
 
     def replace(self, entries, works):
         """The works of several operations by others, where the last of them stood."""
-        numbers = sorted(self.number[id(entry)] for entry in entries)
+        numbers = sorted(map(self.place, entries))
         for number in numbers:
             self.works[number] = []
         self.works[numbers[-1]] = works
@@ -114,13 +118,18 @@ class Fuser:
         """A gradient that only optimisers read; they go into its epilogue."""
         (h, delta), (dW, db) = entry.args, entry.result
         W, b = self.mover(dW), self.mover(db)
-        if W is None or b is None:
+        if W is None or (b is None and id(db) in self.readers):
             return
-        movers = sorted([entry, W, b], key=lambda one: self.number[id(one)])
+        movers = [entry, W] if b is None else sorted([entry, W, b], key=self.place)
         if self.disturbed(movers):
             return
-        updates = (optimisers.update_fields(one.name, one.args) for one in (W, b))
-        self.replace(movers, [dense.descend_work(h, delta, *updates)])
+        W_update = optimisers.update_fields(W.name, W.args)
+        b_update = optimisers.update_fields(b.name, b.args) if b else NOTHING
+        self.replace(movers, [dense.descend_work(h, delta, W_update, b_update)])
+
+    def place(self, entry):
+        """Which operation of the step this is."""
+        return self.number[id(entry)]
 
     def mover(self, g):
         """The optimiser that alone reads a gradient, or None."""
@@ -132,7 +141,7 @@ class Fuser:
     def disturbed(self, movers):
         """Whether an operation between these touches what they move."""
         moved = {id(a) for mover in movers[1:] for one in mover.works for a in one.writes}
-        first, last = (self.number[id(movers[i])] for i in (0, -1))
+        first, last = self.place(movers[0]), self.place(movers[-1])
         return any(id(a) in moved for number in range(first + 1, last)
                    if self.entries[number] not in movers
                    for one in self.works[number] for a in (*one.reads, *one.writes))
