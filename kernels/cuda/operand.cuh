@@ -48,10 +48,12 @@ template <int WIDE, int MINE, bool ALONG_K, bool PAIR = false> struct Operand {
 
     // Begins to fill a stage.
     __device__ __forceinline__ void copy(real* stage, int k0) const {
-        constexpr int BYTES = sizeof(real);
+        constexpr int BYTES = sizeof(real), QUADS = LINES * LENGTH / 4;
         if (quads) {
 #pragma unroll
-            for (int e = threadIdx.x; e < LINES * LENGTH / 4; e += THREADS) {
+            for (int i = 0; i < (QUADS + THREADS - 1) / THREADS; ++i) {
+                const int e = threadIdx.x + i * THREADS;
+                if (QUADS % THREADS && e >= QUADS) break;
                 const int line = e / (LENGTH / 4), column = e % (LENGTH / 4) * 4;
                 const real* from = source(k0, line, column);
                 real* to = stage + spot(line, column);
