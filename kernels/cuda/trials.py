@@ -19,7 +19,7 @@ from minicredit.kernels.cuda.work import REAL, Work
 
 KEY = 7, 2, 1, 5                        # seed, stream, layer, step
 LADDER = {"naive": (32, 8), "coalesced": (32, 8), "shared": (32, 32), "registers": 256,
-          "quads": 256}                 # rungs of matmul.cu, and the threads of their blocks
+          "quads": 256, "warps": 256}   # rungs of matmul.cu, and the threads of their blocks
 
 
 class Bench:
@@ -161,16 +161,25 @@ def missed(h, V, c, goal):
 
 
 def matmul_trial(bench, m, n, k):
-    """The rungs of the ladder that are no kernels of ours otherwise."""
-    return both(*(rung_trial(bench, rung, m, n, k) for rung in LADDER))
+    """The ladder's rungs: A B."""
+    return both(*(rung(bench, "matmul", name, LADDER[name], m, n, k) for name in LADDER))
 
 
-def rung_trial(bench, rung, m, n, k):
-    """One rung of the ladder: A B."""
+def matmul_tensor_trial(bench, m, n, k):
+    """Its last one, which tensor cores make of floats."""
+    if bench.dtype != np.float32:
+        return [], list
+    return rung(bench, "matmul_tensor", "tensor", 256, m, n, k)
+
+
+def rung(bench, file, name, threads, m, n, k):
+    """One rung of the ladder."""
     A, B, C = bench.some(m, k), bench.some(k, n), bench.empty(m, n)
+    side = 64 if bench.dtype == np.float64 else 128
     grid = {"naive": (-(-m // 32), -(-n // 8)), "coalesced": (-(-n // 32), -(-m // 8)),
-            "shared": (-(-n // 32), -(-m // 32))}.get(rung, (-(-n // 64), -(-m // 64)))
-    bench.device.launch("matmul", rung, (("real", REAL[bench.dtype.name]),), grid, LADDER[rung],
+            "shared": (-(-n // 32), -(-m // 32)), "warps": (-(-m // side) * -(-n // side),),
+            "tensor": (-(-m // side) * -(-n // side),)}.get(name, (-(-n // 64), -(-m // 64)))
+    bench.device.launch(file, name, (("real", REAL[bench.dtype.name]),), grid, threads,
                         [*bench.there(A, B), C, m, n, k])
     return [C], partial(answers, partial(np.matmul, A, B))
 
@@ -400,4 +409,4 @@ def ticked(counters, by, table):
 
 
 TRIALS = {name.removesuffix("_trial"): trial for name, trial in list(globals().items())
-          if name.endswith("_trial") and name != "rung_trial"}
+          if name.endswith("_trial")}
