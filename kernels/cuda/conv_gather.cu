@@ -24,7 +24,8 @@ using Seen = Operand<false, true, true>;
 using Weights = Operand<true, TRANSPOSED, false>;
 using Shared = Memory<Seen, Weights>;
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_gather(const Group<ConvGather> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
+conv_gather(const Group<ConvGather> group) {
     __shared__ __align__(16) Shared memory;
     int block;
     const ConvGather& p = group.mine(block);
@@ -39,25 +40,33 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_gather(const Group<Co
         memory.rows[m] = {n * n_in + y * at.C * at.ch + x, tile.row + m < rows ? y : OUTSIDE, x};
     }
     for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {(long long)(tile.column + n) * (TRANSPOSED ? S : 1),
-                             tile.column + n < p.F ? 0 : OUTSIDE, 0};
+        memory.columns[n] = {tile.column + n < p.F ? (tile.column + n) * (TRANSPOSED ? S : 1LL) : -1,
+                             0, 0};
     auto term = [&](int k) {
         const int i = k / width, x = k % width;
         return Inner{i * at.C * at.ch + x, (long long)k * (TRANSPOSED ? 1 : p.F), i, x};
     };
 
+    if (threadIdx.x == 0) memory.tile = tile;
+    __syncthreads();
+    const Seen seen(p.h, memory.rows, {at.R, at.C * at.ch});
+    const Weights weights(p.W, memory.columns, {});
     const Range range(S, tile.part, p.parts);
-    const Sources from{p.h, p.W, copied_wide(p.h, at.ch),
-                       copied_wide(p.W, TRANSPOSED ? at.ch : p.F), {at.R, at.C * at.ch}};
+    const bool wide = seen.wide(at.ch) && weights.wide(TRANSPOSED ? at.ch : p.F);
     Sums sums;
-    product(sums, memory, from, range.first, range.end, term);
+    product(sums, memory, seen, weights, wide, range.first, range.end, term);
 
-    real* out = p.out + (long long)tile.part * rows * p.F;
-    sums.each([&](int m, int n, real a) {
-        m += tile.row;
-        n += tile.column;
+    const Tile done = memory.tile;
+    real* out = p.out + (long long)done.part * rows * p.F;
+    sums.each([&](int m, int n, real a, real next) {
+        m += done.row;
+        n += done.column;
         if (m >= rows || n >= p.F) return;
-        if (p.b) a += p.b[n];
-        out[(long long)m * p.F + n] = f_of(p.f, a);
+        const int left = p.F - n;
+        if (p.b) {
+            a += p.b[n];
+            if (left > 1) next += p.b[n + 1];
+        }
+        put(out + (long long)m * p.F + n, left, f_of(p.f, a), f_of(p.f, next));
     });
 }

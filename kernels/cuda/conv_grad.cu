@@ -45,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_grad(const Group<Conv
                     s % line};
     }
     for (int f = threadIdx.x; f < (TRANSPOSED ? BM : BN); f += THREADS)
-        unit[f] = {f0 + f, f0 + f < p.F ? 0 : OUTSIDE, 0};
+        unit[f] = {f0 + f < p.F ? f0 + f : -1, 0, 0};
     auto term = [&](int k) {
         const int n = k / P, place = k % P;
         const int y = place / at.C1 * at.s - at.top, x = (place % at.C1 * at.s - at.left) * at.ch;
@@ -53,19 +53,22 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_grad(const Group<Conv
         return TRANSPOSED ? Inner{in_units, in_image, y, x} : Inner{in_image, in_units, y, x};
     };
 
-    const Range range(p.N * P, tile.part, p.parts);
-    const bool wide_image = copied_wide(p.image, at.ch), wide_units = copied_wide(p.units, p.F);
+    if (threadIdx.x == 0) memory.tile = tile;
+    __syncthreads();
     const Limits limits{at.R, at.C * at.ch};
-    const Sources from = TRANSPOSED ? Sources{p.units, p.image, wide_units, wide_image, limits}
-                                    : Sources{p.image, p.units, wide_image, wide_units, limits};
+    const First first(TRANSPOSED ? p.units : p.image, memory.rows, limits);
+    const Second second(TRANSPOSED ? p.image : p.units, memory.columns, limits);
+    const Range range(p.N * P, tile.part, p.parts);
+    const bool wide = first.wide(TRANSPOSED ? p.F : at.ch) && second.wide(TRANSPOSED ? at.ch : p.F);
     Sums sums;
-    product(sums, memory, from, range.first, range.end, term);
+    product(sums, memory, first, second, wide, range.first, range.end, term);
 
-    real* out = p.sums + (long long)tile.part * S * p.F;
-    sums.each([&](int m, int n, real sum) {
-        m += tile.row;
-        n += tile.column;
-        if (m < rows && n < width) out[(long long)m * width + n] = sum;
+    const Tile done = memory.tile;
+    real* out = p.sums + (long long)done.part * S * p.F;
+    sums.each([&](int m, int n, real sum, real next) {
+        m += done.row;
+        n += done.column;
+        if (m < rows) put(out + (long long)m * width + n, width - n, sum, next);
     });
 }
 

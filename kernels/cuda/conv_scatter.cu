@@ -58,8 +58,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_scatter(const Group<C
                           tile.row + m < rows ? y : OUTSIDE, x};
     }
     for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {(long long)(tile.column + n) * (TRANSPOSED ? 1 : p.F),
-                             tile.column + n < at.ch ? 0 : OUTSIDE, 0};
+        memory.columns[n] = {tile.column + n < at.ch ? (tile.column + n) * (TRANSPOSED ? 1LL : p.F)
+                                                      : -1, 0, 0};
     auto term = [&](int k) {
         const int channel = k % p.F, i = k / p.F / c.taps, j = k / p.F % c.taps;
         const long long tap = ((r.tap + i * at.s) * at.k + c.tap + j * at.s) * at.ch;
@@ -67,19 +67,28 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_scatter(const Group<C
                      TRANSPOSED ? (long long)channel * S + tap : tap * p.F + channel, -i, -j};
     };
 
+    if (threadIdx.x == 0) memory.tile = tile;
+    __syncthreads();
+    const Said said(p.h, memory.rows, {at.R1, at.C1});
+    const Weights weights(p.W, memory.columns, {});
     const Range range(r.taps * c.taps * p.F, tile.part, p.parts);
-    const Sources from{p.h, p.W, copied_wide(p.h, p.F),
-                       copied_wide(p.W, TRANSPOSED ? at.ch : p.F), {at.R1, at.C1}};
+    const bool wide = said.wide(p.F) && weights.wide(TRANSPOSED ? at.ch : p.F);
     Sums sums;
-    product(sums, memory, from, range.first, range.end, term);
+    product(sums, memory, said, weights, wide, range.first, range.end, term);
 
-    real* out = p.out + (long long)tile.part * p.N * at.R * at.C * at.ch;
-    sums.each([&](int m, int n, real e) {
-        m += tile.row;
-        n += tile.column;
+    const Tile done = memory.tile;
+    real* out = p.out + (long long)done.part * p.N * at.R * at.C * at.ch;
+    sums.each([&](int m, int n, real e, real next) {
+        m += done.row;
+        n += done.column;
         if (m >= rows || n >= at.ch) return;
-        const int q = m % each, y = r.first + q / c.count * at.s, x = c.first + q % c.count * at.s;
-        if (p.b) e += p.b[n];
-        out[(((long long)(m / each) * at.R + y) * at.C + x) * at.ch + n] = f_of(p.f, e);
+        const int q = m % each, left = at.ch - n;
+        const int y = r.first + q / c.count * at.s, x = c.first + q % c.count * at.s;
+        if (p.b) {
+            e += p.b[n];
+            if (left > 1) next += p.b[n + 1];
+        }
+        put(out + (((long long)(m / each) * at.R + y) * at.C + x) * at.ch + n, left,
+            f_of(p.f, e), f_of(p.f, next));
     });
 }

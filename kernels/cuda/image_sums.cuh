@@ -1,104 +1,139 @@
-// The sums that a block's threads hold in registers while image_product.cuh feeds them tiles.
+// The sums that a block's 256 threads hold in registers while image_product.cuh feeds them tiles.
 //
-// TENSOR: each warp makes 32 x 32 of C in m16n8k8 products of the tensor cores, which take numbers of
-// 11 bits (tf32).  Each float is split in two such, x = hi + lo, and lo hi + hi lo + hi hi is summed
-// in float: three products for the accuracy of one in float.
-// Otherwise each thread makes 4 x 8 of C by multiplying and adding.
+// TENSOR: a warp makes a quarter of the block's tile from half of its terms, in m16n8k8 products of
+// the tensor cores; the halves are added at the end.  Tensor cores take numbers of 11 bits (tf32).
+// So each float is split in two, x = hi + lo, and lo hi + hi lo + hi hi is summed in floats: three
+// products, and about the accuracy of float.  (An infinite x leaves NaN: its lo is inf - inf.)
+//
+// Otherwise a thread makes TM x TN of the tile, multiplying and adding.
+//
+// Both hand out their sums two neighbouring columns at a time.
 #pragma once
 
+constexpr int THREADS = 256;
+#if __CUDA_ARCH__ >= 900
+constexpr int RESIDENT = 2;                          // blocks that a multiprocessor shall hold
+#else
+constexpr int RESIDENT = 1;                          // earlier compilers' targets need more registers
+#endif
+
 #ifdef TENSOR
-constexpr int THREADS = BM / 32 * (BN / 32) * 32;
+constexpr int WM = BM / 2, WN = BN / 2;              // a warp's rows and columns
+constexpr int MI = WM / 16, NI = WN / 8;             // of products
+static_assert(BK == 16, "two halves of eight terms");
 
 struct Sums {
-    float c[2][4][4];
+    float c[MI][NI][4];
 
     __device__ Sums() : c{} {}
 
-    // The row and column of the corner of this warp's part.
-    static __device__ int row() { return threadIdx.x / 32 % (BM / 32) * 32; }
-    static __device__ int column() { return threadIdx.x / 32 / (BM / 32) * 32; }
+    // The terms of the half, and the corner of the part, that this warp makes.
+    static __device__ int half() { return threadIdx.x / 128 * 8; }
+    static __device__ int row() { return threadIdx.x / 32 % 2 * WM; }
+    static __device__ int column() { return threadIdx.x / 64 % 2 * WN; }
 
+    // hi is x rounded to 11 bits; of lo the tensor cores take the first 11.  Of a NaN lo is NaN.
     static __device__ void split(float x, unsigned& hi, unsigned& lo) {
-        hi = to_tf32(x);
-        lo = to_tf32(x - __uint_as_float(hi));
+        hi = (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
+        lo = __float_as_uint(x - __uint_as_float(hi));
     }
 
     template <class A, class B> __device__ void add(const float* a, const float* b) {
-        const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+        const int g = threadIdx.x % 32 / 4, k = half() + threadIdx.x % 4;
+        unsigned bh[NI][2], bl[NI][2];
 #pragma unroll
-        for (int k = 0; k < BK; k += 8) {
-            unsigned ah[2][4], al[2][4], bh[4][2], bl[4][2];
+        for (int j = 0; j < NI; ++j)
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
+            for (int e = 0; e < 2; ++e)
+                split(b[B::offset(column() + 8 * j, g, k + 4 * e)], bh[j][e], bl[j][e]);
 #pragma unroll
-                for (int e = 0; e < 4; ++e)
-                    split(a[A::offset(row() + 16 * i + g + e % 2 * 8, k + t + e / 2 * 4)],
-                          ah[i][e], al[i][e]);
+        for (int i = 0; i < MI; ++i) {
+            unsigned ah[4], al[4];
 #pragma unroll
-            for (int j = 0; j < 4; ++j)
+            for (int e = 0; e < 4; ++e)
+                split(a[A::offset(row() + 16 * i + e % 2 * 8, g, k + e / 2 * 4)], ah[e], al[e]);
 #pragma unroll
-                for (int e = 0; e < 2; ++e)
-                    split(b[B::offset(column() + 8 * j + g, k + t + e * 4)], bh[j][e], bl[j][e]);
-            multiply(al, bh);
-            multiply(ah, bl);
-            multiply(ah, bh);
+            for (int j = 0; j < NI; ++j) mma_m16n8k8_tf32(c[i][j], al, bh[j]);
+#pragma unroll
+            for (int j = 0; j < NI; ++j) mma_m16n8k8_tf32(c[i][j], ah, bl[j]);
+#pragma unroll
+            for (int j = 0; j < NI; ++j) mma_m16n8k8_tf32(c[i][j], ah, bh[j]);
         }
     }
 
-    __device__ void multiply(const unsigned (&a)[2][4], const unsigned (&b)[4][2]) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i)
-#pragma unroll
-            for (int j = 0; j < 4; ++j) mma_m16n8k8_tf32(c[i][j], a[i], b[j]);
+    // The second half's sums go to the first, through BM BN numbers of shared memory.
+    __device__ void gathered(float* memory) {
+        float* mine = memory + threadIdx.x % 128;
+        if (half())
+            for_all([&](int at, float& sum) { mine[128 * at] = sum; });
+        __syncthreads();
+        if (!half())
+            for_all([&](int at, float& sum) { sum += mine[128 * at]; });
     }
 
-    // take(row, column, sum) for every sum of this thread, counted from the tile's corner.
+    template <class Take> __device__ void for_all(Take take) {
+#pragma unroll
+        for (int i = 0; i < MI; ++i)
+#pragma unroll
+            for (int j = 0; j < NI; ++j)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) take((i * NI + j) * 4 + e, c[i][j][e]);
+    }
+
+    // take(row, column, sum, sum of the next column) for this thread's sums, once gathered.
     template <class Take> __device__ void each(Take take) const {
+        if (half()) return;
         const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
-        for (int i = 0; i < 2; ++i)
+        for (int i = 0; i < MI; ++i)
 #pragma unroll
-            for (int j = 0; j < 4; ++j)
+            for (int j = 0; j < NI; ++j)
 #pragma unroll
-                for (int e = 0; e < 4; ++e)
-                    take(row() + 16 * i + g + e / 2 * 8, column() + 8 * j + 2 * t + e % 2,
-                         c[i][j][e]);
+                for (int e = 0; e < 2; ++e)
+                    take(row() + 16 * i + g + 8 * e, column() + 8 * j + 2 * t, c[i][j][2 * e],
+                         c[i][j][2 * e + 1]);
     }
 };
 
 #else
-constexpr int TM = 4, TN = 8;
+constexpr int TM = 4, TN = BM * BN / TM / THREADS;
 constexpr int ACROSS = BN / TN, DOWN = BM / TM;      // threads of a tile
-constexpr int THREADS = ACROSS * DOWN;
+static_assert(TN % 2 == 0, "columns go out in pairs");
 
 struct Sums {
     real c[TM][TN];
 
     __device__ Sums() : c{} {}
 
+    static __device__ int row(int i) { return threadIdx.x / ACROSS + i * DOWN; }
+    static __device__ int column(int j) {
+        return threadIdx.x % ACROSS * 2 + j / 2 * 2 * ACROSS + j % 2;
+    }
+
     template <class A, class B> __device__ void add(const real* a, const real* b) {
-        const int x = threadIdx.x % ACROSS, y = threadIdx.x / ACROSS;
 #pragma unroll 4
         for (int k = 0; k < BK; ++k) {
-            real row[TM], column[TN];
+            real down[TM], across[TN];
 #pragma unroll
-            for (int i = 0; i < TM; ++i) row[i] = a[A::offset(y + i * DOWN, k)];
+            for (int i = 0; i < TM; ++i) down[i] = a[A::offset(row(i) / 8 * 8, row(i) % 8, k)];
 #pragma unroll
-            for (int j = 0; j < TN; ++j) column[j] = b[B::offset(x + j * ACROSS, k)];
+            for (int j = 0; j < TN; ++j)
+                across[j] = b[B::offset(column(j) / 8 * 8, column(j) % 8, k)];
 #pragma unroll
             for (int i = 0; i < TM; ++i)
 #pragma unroll
-                for (int j = 0; j < TN; ++j) c[i][j] += row[i] * column[j];
+                for (int j = 0; j < TN; ++j) c[i][j] += down[i] * across[j];
         }
     }
 
-    // take(row, column, sum) for every sum of this thread, counted from the tile's corner.
+    __device__ void gathered(real*) {}
+
+    // take(row, column, sum, sum of the next column) for this thread's sums.
     template <class Take> __device__ void each(Take take) const {
-        const int x = threadIdx.x % ACROSS, y = threadIdx.x / ACROSS;
 #pragma unroll
         for (int i = 0; i < TM; ++i)
 #pragma unroll
-            for (int j = 0; j < TN; ++j) take(y + i * DOWN, x + j * ACROSS, c[i][j]);
+            for (int j = 0; j < TN; j += 2) take(row(i), column(j), c[i][j], c[i][j + 1]);
     }
 };
 #endif

@@ -18,6 +18,7 @@ NAMES = "R", "C", "ch", "k", "s", "top", "left", "R1", "C1"
 ENOUGH = 256                            # blocks that keep a large device busy
 LEAST = 64                              # terms that are worth a block
 MOST = 128                              # parts of one product
+THREADS = 256                           # of a tile's block, as in image_sums.cuh
 SUMMED = 256                            # threads of sum_parts and conv_grad_mean
 ACROSS, DOWN = 32, 8                    # threads of mean_rows
 
@@ -213,9 +214,9 @@ def in_parts(kernel, problem, shape, h, W, b, out, sums, f, transposed):
     reads = [h, W] if b is None else [h, W, b]
     if sums is None:
         problem = {**problem, "b": b, "out": out, "f": f, "parts": 1}
-        return [Work(kernel, variant, problem, blocks, threads_of(tile), reads, [out])]
+        return [Work(kernel, variant, problem, blocks, THREADS, reads, [out])]
     problem = {**problem, "b": None, "out": sums, "f": 0, "parts": parts}
-    return [Work(kernel, variant, problem, blocks, threads_of(tile), [h, W], [sums]),
+    return [Work(kernel, variant, problem, blocks, THREADS, [h, W], [sums]),
             sum_work(sums, b, out, f, 1)]
 
 
@@ -233,7 +234,7 @@ def local_grad_work(image, units, dW, stencil, transposed):
     problem = {"image": image, "units": units, "dW": dW, "where": fields(stencil),
                "N": len(image), "F": channels(units, stencil)}
     variant = (*tile_defines(tile), ("TRANSPOSED", transposed))
-    return Work("local_grad", variant, problem, P * cover(rows, columns, tile), threads_of(tile),
+    return Work("local_grad", variant, problem, P * cover(rows, columns, tile), THREADS,
                 [image, units], [dW])
 
 
@@ -246,7 +247,7 @@ def conv_grad_works(device, image, units, dW, stencil, transposed):
     problem = {"image": image, "units": units, "sums": sums, "dW": dW, "where": fields(stencil),
                "N": N, "F": channels(units, stencil), "parts": parts}
     variant = (*tile_defines(tile), ("TRANSPOSED", transposed))
-    return [Work("conv_grad", variant, problem, tiles * parts, threads_of(tile), [image, units],
+    return [Work("conv_grad", variant, problem, tiles * parts, THREADS, [image, units],
                  [sums]),
             Work("conv_grad:conv_grad_mean", variant, problem, -(-dW.size // SUMMED), SUMMED,
                  [image, units, sums], [dW])]
@@ -274,18 +275,13 @@ def fields(stencil):
 def tile_for(dtype):
     """Rows and columns of a block's tile, and whether tensor cores make it; they know no float64.
     """
-    return 64, 64, dtype.name == "float32"
+    return (128, 64, True) if dtype.name == "float32" else (64, 64, False)
 
 
 def tile_defines(tile):
     """What a kernel is compiled with for these tiles."""
     rows, columns, tensor = tile
     return (("BM", rows), ("BN", columns), *((("TENSOR", 1),) if tensor else ()))
-
-
-def threads_of(tile):
-    """Threads of a block, as in image_sums.cuh: 32 make 32 x 32 sums."""
-    return tile[0] * tile[1] // 32
 
 
 def cover(rows, columns, tile):

@@ -25,7 +25,8 @@ using Seen = Operand<false, true, false>;
 using Weights = Operand<true, TRANSPOSED, false>;
 using Shared = Memory<Seen, Weights>;
 
-extern "C" __global__ void __launch_bounds__(THREADS) local_gather(const Group<LocalGather> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
+local_gather(const Group<LocalGather> group) {
     __shared__ __align__(16) Shared memory;
     int block;
     const LocalGather& p = group.mine(block);
@@ -38,31 +39,39 @@ extern "C" __global__ void __launch_bounds__(THREADS) local_gather(const Group<L
     const int width = (j.end - j.first) * at.ch, terms = (i.end - i.first) * width;
 
     for (int m = threadIdx.x; m < BM; m += THREADS)
-        memory.rows[m] = {(tile.row + m) * n_in, tile.row + m < p.N ? 0 : OUTSIDE, 0};
+        memory.rows[m] = {tile.row + m < p.N ? (tile.row + m) * n_in : -1, 0, 0};
     for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {(long long)(tile.column + n) * (TRANSPOSED ? S : 1),
-                             tile.column + n < p.F ? 0 : OUTSIDE, 0};
+        memory.columns[n] = {tile.column + n < p.F ? (tile.column + n) * (TRANSPOSED ? S : 1LL) : -1,
+                             0, 0};
     auto term = [&](int k) {
         const int row = k / width, x = k % width;
         return Inner{(long long)row * at.C * at.ch + x,
                      (long long)(row * at.k * at.ch + x) * (TRANSPOSED ? 1 : p.F), 0, 0};
     };
 
+    if (threadIdx.x == 0) memory.tile = tile;
+    __syncthreads();
+    const Seen seen(p.h + ((i.start + i.first) * at.C + j.start + j.first) * at.ch,
+                    memory.rows, {});
+    const Weights weights(p.W + (long long)tile.place * S * p.F
+                              + (i.first * at.k + j.first) * at.ch * (TRANSPOSED ? 1 : p.F),
+                          memory.columns, {});
     const Range range(terms, tile.part, p.parts);
-    const Sources from{
-        p.h + ((i.start + i.first) * at.C + j.start + j.first) * at.ch,
-        p.W + (long long)tile.place * S * p.F
-            + (i.first * at.k + j.first) * at.ch * (TRANSPOSED ? 1 : p.F),
-        copied_wide(p.h, at.ch), copied_wide(p.W, TRANSPOSED ? at.ch : p.F), {}};
+    const bool wide = seen.wide(at.ch) && weights.wide(TRANSPOSED ? at.ch : p.F);
     Sums sums;
-    product(sums, memory, from, range.first, range.end, term);
+    product(sums, memory, seen, weights, wide, range.first, range.end, term);
 
-    real* out = p.out + (long long)tile.part * p.N * P * p.F;
-    sums.each([&](int m, int n, real a) {
-        m += tile.row;
-        n += tile.column;
+    const Tile done = memory.tile;
+    real* out = p.out + (long long)done.part * p.N * P * p.F;
+    sums.each([&](int m, int n, real a, real next) {
+        m += done.row;
+        n += done.column;
         if (m >= p.N || n >= p.F) return;
-        if (p.b) a += p.b[tile.place * p.F + n];
-        out[((long long)m * P + tile.place) * p.F + n] = f_of(p.f, a);
+        const int unit = done.place * p.F + n, left = p.F - n;
+        if (p.b) {
+            a += p.b[unit];
+            if (left > 1) next += p.b[unit + 1];
+        }
+        put(out + (long long)m * P * p.F + unit, left, f_of(p.f, a), f_of(p.f, next));
     });
 }

@@ -26,10 +26,11 @@ __device__ __forceinline__ Outer seen(const Stencil& at, int row, int column, in
     const int i = s / (at.k * at.ch), x = column * at.ch + s % (at.k * at.ch);
     const bool in = s < S && unsigned(row + i) < unsigned(at.R)
                     && unsigned(x) < unsigned(at.C * at.ch);
-    return {in ? (long long)(row + i) * at.C * at.ch + x : 0, in ? 0 : OUTSIDE, 0};
+    return {in ? (long long)(row + i) * at.C * at.ch + x : -1, 0, 0};
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) local_grad(const Group<LocalGrad> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
+local_grad(const Group<LocalGrad> group) {
     __shared__ __align__(16) Shared memory;
     int block;
     const LocalGrad& p = group.mine(block);
@@ -46,22 +47,27 @@ extern "C" __global__ void __launch_bounds__(THREADS) local_grad(const Group<Loc
     for (int s = threadIdx.x; s < (TRANSPOSED ? BN : BM); s += THREADS)
         patch[s] = seen(at, row, column, s0 + s, S);
     for (int f = threadIdx.x; f < (TRANSPOSED ? BM : BN); f += THREADS)
-        unit[f] = {(long long)tile.place * p.F + f0 + f, f0 + f < p.F ? 0 : OUTSIDE, 0};
+        unit[f] = {f0 + f < p.F ? (long long)tile.place * p.F + f0 + f : -1, 0, 0};
     auto term = [&](int n) {
         return TRANSPOSED ? Inner{n * n_out, n * n_in, 0, 0} : Inner{n * n_in, n * n_out, 0, 0};
     };
 
-    const bool wide_image = copied_wide(p.image, at.ch), wide_units = copied_wide(p.units, p.F);
-    const Sources from = TRANSPOSED ? Sources{p.units, p.image, wide_units, wide_image, {}}
-                                    : Sources{p.image, p.units, wide_image, wide_units, {}};
+    if (threadIdx.x == 0) memory.tile = tile;
+    __syncthreads();
+    const First first(TRANSPOSED ? p.units : p.image, memory.rows, {});
+    const Second second(TRANSPOSED ? p.image : p.units, memory.columns, {});
+    const bool wide = first.wide(TRANSPOSED ? p.F : at.ch) && second.wide(TRANSPOSED ? at.ch : p.F);
     Sums sums;
-    product(sums, memory, from, 0, p.N, term);
+    product(sums, memory, first, second, wide, 0, p.N, term);
 
-    real* out = p.dW + (long long)tile.place * S * p.F;
-    sums.each([&](int m, int n, real sum) {
-        const bool outside = patch[TRANSPOSED ? n : m].y == OUTSIDE;
-        m += tile.row;
-        n += tile.column;
-        if (m < rows && n < width) out[(long long)m * width + n] = (outside ? 0 : sum) / p.N;
+    const Tile done = memory.tile;
+    real* out = p.dW + (long long)done.place * S * p.F;
+    sums.each([&](int m, int n, real sum, real next) {
+        const int s = TRANSPOSED ? n : m, t = TRANSPOSED ? n + 1 : m;
+        if (patch[s].at < 0) sum = 0;
+        if (patch[t].at < 0) next = 0;
+        m += done.row;
+        n += done.column;
+        if (m < rows) put(out + (long long)m * width + n, width - n, sum / p.N, next / p.N);
     });
 }

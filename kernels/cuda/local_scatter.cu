@@ -25,7 +25,7 @@ using Said = Operand<false, true, false>;
 using Weights = Operand<true, !TRANSPOSED, false>;
 using Shared = Memory<Said, Weights>;
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 local_scatter(const Group<LocalScatter> group) {
     __shared__ __align__(16) Shared memory;
     int block;
@@ -37,11 +37,10 @@ local_scatter(const Group<LocalScatter> group) {
     const Readers columns = readers(tile.place % at.C, at.k, at.s, at.left, at.C1);
 
     for (int m = threadIdx.x; m < BM; m += THREADS)
-        memory.rows[m] = {(long long)(tile.row + m) * P * p.F,
-                          tile.row + m < p.N ? 0 : OUTSIDE, 0};
+        memory.rows[m] = {tile.row + m < p.N ? (long long)(tile.row + m) * P * p.F : -1, 0, 0};
     for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {(long long)(tile.column + n) * (TRANSPOSED ? 1 : p.F),
-                             tile.column + n < at.ch ? 0 : OUTSIDE, 0};
+        memory.columns[n] = {tile.column + n < at.ch ? (tile.column + n) * (TRANSPOSED ? 1LL : p.F)
+                                                      : -1, 0, 0};
     auto term = [&](int k) {
         const int channel = k % p.F, r = k / p.F / columns.count, c = k / p.F % columns.count;
         const long long place = (rows.place - r) * at.C1 + columns.place - c;
@@ -51,18 +50,26 @@ local_scatter(const Group<LocalScatter> group) {
                                 : (place * S + tap * at.ch) * p.F + channel, 0, 0};
     };
 
+    if (threadIdx.x == 0) memory.tile = tile;
+    __syncthreads();
+    const Said said(p.h, memory.rows, {});
+    const Weights weights(p.W, memory.columns, {});
     const Range range(rows.count * columns.count * p.F, tile.part, p.parts);
-    const Sources from{p.h, p.W, copied_wide(p.h, p.F),
-                       copied_wide(p.W, TRANSPOSED ? at.ch : p.F), {}};
+    const bool wide = said.wide(p.F) && weights.wide(TRANSPOSED ? at.ch : p.F);
     Sums sums;
-    product(sums, memory, from, range.first, range.end, term);
+    product(sums, memory, said, weights, wide, range.first, range.end, term);
 
-    real* out = p.out + (long long)tile.part * p.N * units * at.ch;
-    sums.each([&](int m, int n, real e) {
-        m += tile.row;
-        n += tile.column;
+    const Tile done = memory.tile;
+    real* out = p.out + (long long)done.part * p.N * units * at.ch;
+    sums.each([&](int m, int n, real e, real next) {
+        m += done.row;
+        n += done.column;
         if (m >= p.N || n >= at.ch) return;
-        if (p.b) e += p.b[tile.place * at.ch + n];
-        out[((long long)m * units + tile.place) * at.ch + n] = f_of(p.f, e);
+        const int unit = done.place * at.ch + n, left = at.ch - n;
+        if (p.b) {
+            e += p.b[unit];
+            if (left > 1) next += p.b[unit + 1];
+        }
+        put(out + (long long)m * units * at.ch + unit, left, f_of(p.f, e), f_of(p.f, next));
     });
 }
