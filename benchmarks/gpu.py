@@ -69,7 +69,7 @@ class Process:
     """
 
     def __init__(self, library, rows, device):
-        self.library, self.rows, self.said = library, rows, {}
+        self.library, self.rows, self.said, self.asked = library, rows, {}, 0
         self.complaints = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([sys.executable, "-m", "benchmarks.gpu_worker"], cwd=ROOT,
                                         text=True, env=environment(device), stdin=subprocess.PIPE,
@@ -104,6 +104,20 @@ class Process:
             raise Silent(f"said nothing for {seconds:.0f} s") from None
         if said is None:
             raise Silent(self.last_words())
+        return said
+
+    def timed(self, number, name, seconds):
+        """What a burst of a contender's took: {"seconds"}, or {"failed"}.
+
+        Raises
+        ------
+        Silent
+        """
+        self.asked += 1
+        self.ask(time=[number, name], seconds=seconds, id=self.asked)
+        until = monotonic() + PATIENCE
+        while (said := self.answer(until - monotonic())).get("id") != self.asked:
+            pass                                    # it answers what it was late with
         return said
 
     def hear(self, until):
@@ -221,8 +235,7 @@ class Session:
         if name in row["left_out"]:
             return
         try:
-            process.ask(time=[number, name], seconds=burst)
-            said = process.answer(PATIENCE)
+            said = process.timed(number, name, burst)
         except Silent as why:
             said = {"failed": str(why)}
         if "failed" in said:

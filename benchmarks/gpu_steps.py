@@ -1,6 +1,6 @@
 """What a step of a rule costs on a GPU: ours, torch's and JAX's.
 
-    ours        operation by operation; recorded, one launch a step; recorded, MANY steps a launch
+    ours        operation by operation; recorded, one launch a step; a pass, MANY steps a launch
     torch       as public repositories write it; as carefully as it gets; that as a CUDA graph
     compile     that by torch.compile(mode="reduce-overhead")
     jax         one jax.jit; MANY steps in one, by lax.scan
@@ -12,13 +12,16 @@ recorded step reads it, and the losses to an array of their own.
 """
 from functools import partial
 
+import numpy as np
+
 from benchmarks.check import Judge
 from benchmarks.steps import LEE, NET_1024, SMALL, admitted
 from benchmarks.tasks import STILL, Ours, Task, operations, problem
+from minicredit.data import Split
 
-MANY = 10                       # steps in a launch, of those called x10
-CHECKED = 6                     # steps: ours is first taken as it is, then recorded, then replayed
-OURS, AT_ONCE = "minicredit", "minicredit x10"
+MANY = 20                       # steps in a launch, of those called x20
+PASS = 100                      # and in a pass of ours
+OURS, AT_ONCE = "minicredit", "minicredit x20"
 CEILING, SIDE = "ceiling", 4096
 TASKS = [
     Task("dtp", LEE, "tanh", 100, "sgd"), Task("dtp", LEE, "tanh", 100, "adam"),
@@ -58,20 +61,35 @@ class Eagerly(Ours):
         return self.rule.step(self.x, self.y)
 
 
-class Replayed(Ours):
-    """Several steps in one launch.
+def alike(x, y, n):
+    """n batches that are this one."""
+    return Split(np.concatenate([x] * n), np.concatenate([y] * n))
+
+
+class Pass(Ours):
+    """A pass over a few batches, as training does it: MANY steps in a launch, losses read at the end.
 
     Parameters
     ----------
     problem : Problem
     backend : str
     at_once : int
+        Batches, all alike.
     """
 
     def __init__(self, problem, backend, at_once):
         super().__init__(problem, backend)
-        self.at_once = at_once
-        self.step = self.rule.net.ops.replays(self.rule.step, self.x, self.y, steps=at_once)
+        self.at_once, self.split = at_once, alike(problem.x, problem.y, at_once)
+
+    def step(self):
+        """The steps of a pass."""
+        run_over(self.rule.net.ops, self.rule.step, self.split, len(self.x))
+
+
+def run_over(ops, learn, split, batch):
+    """Every batch of a split, in order."""
+    for _ in ops.epoch(learn, split, np.arange(split.n), batch, [1.0] * (split.n // batch)):
+        pass
 
 
 def contenders(library, task, at_once, device):
@@ -79,14 +97,14 @@ def contenders(library, task, at_once, device):
     if library == "ours":
         backend = "cuda" if device == "cuda" else "emulated"
         return {OURS: partial(Ours, backend=backend),
-                AT_ONCE: partial(Replayed, backend=backend, at_once=at_once),
+                AT_ONCE: partial(Pass, backend=backend, at_once=at_once),
                 "minicredit, eager": partial(Eagerly, backend=backend)}
     if library == "jax":
         from benchmarks import peers_jax
         if not peers_jax.contenders(task):
             return {}
         return {"jax.jit": peers_jax.Jit,
-                "jax.jit x10": partial(peers_jax.Scan, at_once=at_once)}
+                "jax.jit x20": partial(peers_jax.Scan, at_once=at_once)}
     from benchmarks import peers_cuda
     peers_cuda.ready()
     chosen = peers_cuda.compiled if library == "compile" else peers_cuda.eager
@@ -113,10 +131,12 @@ def prepare(library, number, options):
         errors and left_out, as `benchmarks.tables` has them; operations.
     """
     task, device, left_out = tasks(options)[number], options["device"], {}
-    judge = Judge(task, CHECKED if library == "ours" else CHECKED // 2)
-    errors = admitted(contenders(library, task, CHECKED // 2, device), judge, left_out)
+    # ours is first taken as it is, then recorded, then replayed
+    checked, many = (6, PASS) if library == "ours" else (3, MANY)
+    many = checked if options["small"] else many
+    errors = admitted(contenders(library, task, checked, device), Judge(task, checked), left_out)
     still, ready = problem(task, eta=STILL[task.optimizer]), {}
-    makers = contenders(library, task, MANY, device)
+    makers = contenders(library, task, many, device)
     for name in errors:
         one = makers[name](still)
         begin = one.launch if library == "jax" else one.step
@@ -134,4 +154,4 @@ def side(options):
 
 def compared_with(name):
     """Whose time is set against a contender's: ours that takes as many steps in a launch."""
-    return AT_ONCE if name.endswith("x10") else OURS
+    return AT_ONCE if name.endswith("x20") else OURS

@@ -1,7 +1,7 @@
 """Rows measured on a GPU as tables: Markdown, CSV, a line on the screen, the README.
 
-A row is what it is in `benchmarks.tables`.  Of ours there are two, one launch a step and ten steps
-a launch ("x10"); each contender is compared with the one that takes as many, and the operations of
+A row is what it is in `benchmarks.tables`.  Of ours there are two, one launch a step and 20 steps a
+launch ("x20"); each contender is compared with the one that takes as many, and the operations of
 a step with what cuBLAS reaches on two large matrices.
 """
 import csv
@@ -15,10 +15,11 @@ from benchmarks.timing import ratios, spread
 BEGIN, END = "<!-- bench-gpu: begin -->", "<!-- bench-gpu: end -->"
 TITLES = {"products": "Products", "images": "Layers of images",
           "steps": "One step of a rule, microseconds",
-          "epochs": "An epoch of every rule, seconds: measured steps, times the steps of an epoch"}
+          "epochs": "An epoch of every rule, seconds: a slice of a pass, times the steps of an epoch"}
 READ = ("Cells: microseconds, and how many times as long as ours that is: median (least to most) "
-        "over the rounds. *minicredit* launches a recorded step as one CUDA graph; *x10* is ten "
-        "steps in a launch, and is compared with ours that takes ten. *torch* is how public "
+        "over the rounds. *minicredit* launches a recorded step as one CUDA graph; *x20* is 20 "
+        "steps in a launch (ours: a pass over batches that lie on the GPU, as training does it), "
+        "and is compared with ours. *torch* is how public "
         "repositories write these rules, with a graph, a loss and an optimiser for each layer and "
         "each inverse; *careful* sums the losses and fuses the optimiser; *CUDA graph* is that, "
         "captured by hand. *Ceiling* is what the "

@@ -4,7 +4,7 @@
 
     {"prepare": [row, ...], "part", "library", "options", "seconds"}
                                                             an answer a row: errors, left_out, names
-    {"time": [row, name], "seconds": s}                     {"seconds": of a step}
+    {"time": [row, name], "seconds", "id"}                  {"seconds": of a step}, or {"failed"}; id
     {"measure": part, "options"}                            an answer a row, from a part that does
                                                             all by itself; then {"done": true}
 
@@ -113,10 +113,11 @@ def main():
         else:
             row, name = asked["time"]
             try:
-                say(seconds=clocks[row, name].burst(asked["seconds"]))
+                said = {"seconds": clocks[row, name].burst(asked["seconds"])}
             except Exception as failed:
                 traceback.print_exc()
-                say(failed=described(failed))
+                said = {"failed": described(failed)}
+            say(id=asked["id"], **said)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,19 @@ def same(got, want):
 
 
 def pytest_addoption(parser):
-    """--require-gpu, so that a run that should have a GPU cannot pass by skipping."""
+    """--require-gpu, so that a run that should have a GPU cannot pass by skipping; --bare-memory."""
     parser.addoption("--require-gpu", action="store_true",
                      help="what is marked gpu fails where there is no GPU; it is not skipped")
+    parser.addoption("--bare-memory", action="store_true",
+                     help="each array on a GPU is memory from the driver, unwritten, for "
+                          "compute-sanitizer; it is not from CuPy's pool and full of NaN")
+
+
+def pytest_configure(config):
+    """CuPy hands out memory as it is asked to."""
+    if config.getoption("--bare-memory"):
+        import cupy
+        cupy.cuda.set_allocator(None)
 
 
 @cache
@@ -91,6 +101,8 @@ def loads(name):
 @pytest.fixture(params=asked())
 def ops(request):
     """Every backend that loads here, one after the other."""
+    if request.param == "cuda":
+        poison(load("cuda").device, request.config)
     return load(request.param)
 
 
@@ -98,7 +110,7 @@ def ops(request):
 def device(request):
     """What runs a kernel: a CPU that watches every access of its memory, then a GPU."""
     if request.param == "cuda":
-        return poisoned(load("cuda").device)
+        return poison(load("cuda").device, request.config)
     try:
         from minicredit.kernels.cuda import emulator
         return emulator.Device(checked=True)
@@ -106,8 +118,10 @@ def device(request):
         pytest.skip(str(missing))
 
 
-def poisoned(device):
-    """The same device, in whose new memory every byte is 255: NaN, or -1, until it is written."""
+def poison(device, config):
+    """From now on every byte of new memory is 255: NaN, or -1, until it is written."""
+    if config.getoption("--bare-memory") or hasattr(device.empty, "poisoned"):
+        return device
     plain = device.empty
 
     def empty(shape, dtype):
@@ -116,6 +130,7 @@ def poisoned(device):
             array.data.memset_async(255, array.nbytes)
         return array
 
+    empty.poisoned = True
     device.empty = empty
     return device
 
