@@ -17,8 +17,8 @@ def row_work(kernel, shape, reads, writes):
     N, K = shape
     problem = {**reads, **writes, "N": N, "K": K}
     keep = next(keep for keep in KEEP if K <= LANES * keep or keep == KEEP[-1])
-    return Work(f"losses:{kernel}", (("KEEP", keep),), problem, -(-N // ROWS), (32, ROWS), [*reads.values()],
-                [*writes.values()])
+    return Work(f"losses:{kernel}", (("KEEP", keep),), problem, -(-N // ROWS), (LANES, ROWS),
+                [*reads.values()], [*writes.values()])
 
 
 def softmax(device, a):

@@ -7,7 +7,7 @@ from minicredit.kernels.cuda.losses import floats
 from minicredit.kernels.cuda.work import Work, require
 
 KINDS = ("none", "sgd", "momentum", "manhattan", "rmsprop", "rmsprop_centred", "adam", "leak")
-STATES = {"momentum": 1, "rmsprop": 1, "rmsprop_centred": 3, "adam": 2}    # arrays; others have none
+STATES = {"momentum": 1, "rmsprop": 1, "rmsprop_centred": 3, "adam": 2}    # arrays; others: none
 THREADS, SHARE = 128, 4                 # as in update.cu: of a block, and entries of a thread
 
 

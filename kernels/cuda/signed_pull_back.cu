@@ -16,7 +16,7 @@ typedef Operand<BM, TM, true> Rows;                 // delta (N, n_out): k runs 
 typedef Operand<BN, TN, true> Columns;              // W (n_in, n_out): it does here as well
 typedef Product<Rows, Columns> DeltaW;
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 signed_pull_back(const Group<SignedPullBack> group) {
     __shared__ __align__(16) real pool[DeltaW::POOL];
     int block;
