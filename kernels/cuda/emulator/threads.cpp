@@ -377,7 +377,7 @@ void emulated_copy(void* dst, const void* src, int bytes, int src_bytes) {
                "%s", bytes, who(me()).c_str());
         stop_launch();
     }
-    if (src_bytes) check_access(src, src_bytes, false, true, pc);
+    if (src_bytes) check_access(src, src_bytes, false, false, pc);
     check_access(dst, bytes, true, true, pc);
     check_unwritten(dst, bytes);
     memset(dst, 0xff, bytes);
