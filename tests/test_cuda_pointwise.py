@@ -61,7 +61,8 @@ def test_an_error_times_a_slope(device, dtype, shape, f):
 def test_a_difference_a_join_and_signs(device, dtype, shape):
     h, up, down = (numbers(dtype, *shape, seed=s) for s in range(3))
     agrees(device, pointwise.difference, (h, up, down), 2, 4)
-    agrees(device, pointwise.join, (h, up[:, :1].copy(), down))
+    for count in (1, 2, 3, 4, 5, 9):
+        agrees(device, pointwise.join, (h, up[:, :1].copy(), down, down, h, h, up, up, h)[:count])
     agrees(device, pointwise.with_signs, (h, up))
 
 

@@ -55,24 +55,26 @@ def difference(device, h, up, down):
 
 
 def join(device, *parts):
-    """See kernels.reference.join.  One launch for all parts."""
+    """See kernels.reference.join.  Four parts in a pass."""
     N, dtype = len(parts[0]), losses.floats(parts[0])
     for i, part in enumerate(parts):
         require(f"part {i}", part, (N, part.shape[1]), dtype)
     out = device.empty((N, sum(part.shape[1] for part in parts)), dtype)
-    device.run(join_works(parts, out))
+    first = 0
+    for i in range(0, len(parts), 4):
+        device.run([join_work(parts[i:i + 4], out, first)])
+        first += sum(part.shape[1] for part in parts[i:i + 4])
     return out
 
 
-def join_works(parts, out):
-    """One problem a part: it knows which column of `out` is its first."""
-    works, first = [], 0
-    for part in parts:
-        (N, n), width = part.shape, out.shape[1]
-        problem = {"part": part, "out": out, "N": N, "n": n, "first": first, "width": width}
-        works.append(Work("join", (), problem, -(-N * n // COPIED), COPIED, [part], [out]))
-        first += n
-    return works
+def join_work(parts, out, first=0):
+    """out[:, first:] = four parts, or fewer, side by side; a thread copies one number."""
+    N, width = out.shape
+    problem = {"out": out, "N": N, "width": width, "first": first}
+    for name, part in zip("abcd", [*parts, None, None, None]):
+        problem |= {name: part, f"n_{name}": 0 if part is None else part.shape[1]}
+    entries = N * sum(part.shape[1] for part in parts)
+    return Work("join", (), problem, -(-entries // COPIED), COPIED, list(parts), [out])
 
 
 def with_signs(device, M, W):
