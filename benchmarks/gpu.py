@@ -27,8 +27,10 @@ from benchmarks import gpu_tables
 from benchmarks.__main__ import listed
 from benchmarks.gpu_steps import CEILING, side
 from benchmarks.gpu_worker import PARTS, SAYS, environment
+from minicredit.rules import RULES
 
 ROOT = Path(__file__).parents[1]
+LIBRARIES = "ours", "torch", "compile", "jax"
 ALONE = "products", "images"    # parts that measure by themselves
 SHARES = {"products": 0.15, "images": 0.15, "prepare": 0.4, "steps": 0.2, "epochs": 0.1}
 PATIENCE = 15.0                 # seconds that an answer may take beyond what it should
@@ -46,6 +48,10 @@ def parser():
     add("--seconds", type=float, default=220.0, help="of everything, roughly (default: 220)")
     add("--rounds", type=int, default=5, help="every contender's turns (default: 5)")
     add("--burst", type=float, default=0.06, help="seconds of a turn (default: 0.06)")
+    add("--rules", type=listed(RULES), default=list(RULES), metavar="RULE,...",
+        help="of steps and epochs, those of some rules alone")
+    add("--without", type=listed(LIBRARIES), default=[], metavar="LIBRARY,...",
+        help=f"leave out some of {', '.join(LIBRARIES)}")
     add("--small", action="store_true",
         help="tiny networks, on the CPU: does everything run?  No numbers")
     add("--readme", action="store_true", help="write the tables into README.md, too")
@@ -63,7 +69,7 @@ class Process:
     Parameters
     ----------
     library : str
-    rows : tuple of int
+    rows : list of int
         What it is asked to prepare.
     device : "cuda" or "cpu"
     """
@@ -157,7 +163,7 @@ class Session:
         self.args, self.rows, self.titles = args, [], {}
         self.device = "cpu" if args.small else "cuda"
         self.options = {"small": args.small, "device": self.device, "rounds": args.rounds,
-                        "burst": args.burst}
+                        "burst": args.burst, "rules": args.rules, "without": args.without}
         self.heading = about(args, command)
         self.name = f"gpu-{datetime.now():%Y-%m-%d-%H%M%S}"
 
@@ -171,7 +177,7 @@ class Session:
     def alone(self, part):
         """A part that measures by itself."""
         seconds = SHARES[part] * self.args.seconds
-        process, until = Process(part, (), self.device), monotonic() + seconds + 2 * PATIENCE
+        process, until = Process(part, [], self.device), monotonic() + seconds + 2 * PATIENCE
         try:
             process.ask(measure=part, options={**self.options, "seconds": seconds})
             while "done" not in (said := process.answer(until - monotonic())):

@@ -30,11 +30,12 @@ def name(number, options):
 
 def processes(options):
     """(library, rows) of each process: one a network, of the largest several."""
-    found, rows = [], list(enumerate(cases(options)))
-    for net in dict.fromkeys(net for _, (net, _) in rows):
-        own = [number for number, case in rows if case[0] == net]
+    found, rows = [], [(number, *case) for number, case in enumerate(cases(options))
+                       if case[1] in options["rules"]]
+    for net in dict.fromkeys(net for _, net, _ in rows):
+        own = [number for number, where, _ in rows if where == net]
         n = SIDE_BY_SIDE if net == "cifar-lc" else 1
-        found += [("ours", tuple(own[first::n])) for first in range(n)]
+        found += [("ours", own[first::n]) for first in range(n)]
     return found
 
 

@@ -46,11 +46,14 @@ def name(number, options):
 
 def processes(options):
     """(library, rows) of each process: libraries do not meet, and compile side by side."""
-    every = tuple(range(len(TASKS)))
-    found = [("ours", every), ("torch", every)]
+    wanted = [row for row, task in enumerate(TASKS) if task.rule in options["rules"]]
+    found = [("ours", wanted), ("torch", wanted)]
     if not options["small"]:
-        found += [("compile", (row,)) for row in COMPILED]
-    return found + [("jax", rows) for rows in JAX]
+        found += [("compile", [row]) for row in COMPILED]
+    found += [("jax", rows) for rows in JAX]
+    found = [(library, [row for row in rows if row in wanted]) for library, rows in found
+             if library not in options["without"]]
+    return [(library, rows) for library, rows in found if rows]
 
 
 class Eagerly(Ours):
