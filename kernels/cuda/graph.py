@@ -132,11 +132,15 @@ class Recorder:
         step = self.seen.get((learn.__func__, id(learn.__self__), shape, labels))
         if step is None or not step.launches or not step.is_current():
             return None
+        if id(split.x) not in step.passes:
+            step.passes[id(split.x)] = Epoch(self.device, step, *self.kept(split))
+        return step.passes[id(split.x)]
+
+    def kept(self, split):
+        """x and y of a split on the device, where they stay."""
         if id(split.x) not in self.sets:
             self.sets[id(split.x)] = split, self.asarray(split.x), self.asarray(split.y)
-        if id(split.x) not in step.passes:
-            step.passes[id(split.x)] = Epoch(self.device, step, *self.sets[id(split.x)][1:])
-        return step.passes[id(split.x)]
+        return self.sets[id(split.x)][1:]
 
     def record(self, key, step):
         """A step, written down."""

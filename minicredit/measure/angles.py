@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minicredit.data import Split
 from minicredit.errors import UserError
 from minicredit.network import forward
 from minicredit.rules.backprop import Backprop
@@ -61,6 +62,8 @@ def evaluate(net, x, y, batch=1000):
 
 def evaluate_split(net, split, batch=AT_ONCE):
     """The same of a split of a data set, whose pictures may be decoded as they are read."""
+    if hasattr(net.ops, "kept") and isinstance(split, Split):       # it lies on the device
+        return evaluate(net, *net.ops.kept(split), batch)
     return score(net, split.read([np.arange(n, min(n + batch, split.n))
                                   for n in range(0, split.n, batch)]))
 
