@@ -149,6 +149,20 @@ def test_squared_error(device, dtype, shape):
     agrees(device, losses.squared_error, (a, y), shape[1])
 
 
+@pytest.mark.parametrize("shape", [(5, 10), (2, 300), (1, 1031)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_and_a_step_down_the_loss_come_in_the_same_pass(device, dtype, shape):
+    a, (N, K) = numbers(dtype, *shape), shape
+    y = np.arange(N) % K
+    on, labels = there(device, (a, y))
+    delta, p, goal = (device.empty(shape, np.dtype(dtype)) for _ in range(3))
+    loss = device.empty(N, np.dtype(dtype))
+    device.run([losses.softmax_xent_work(on, labels, loss, delta, p, goal, 0.3)])
+    want = reference.softmax(a.astype(np.float64))
+    assert_close(device.to_numpy(p), want, K, 1)
+    assert_close(device.to_numpy(goal), want - 0.3 * (want - np.eye(K)[y]), K, 1)
+
+
 def test_a_nan_stays_in_its_row_and_fills_it(device):
     a, y = numbers("float32", 5, 40), np.arange(5)
     a[2, 17] = np.nan
@@ -400,7 +414,8 @@ def test_a_warp_touches_no_sector_that_it_does_not_want(watched, operation):
     args = there(watched, calls("float32", 64, 64)[operation])
     watched.counted = 0
     operation(watched, *args)
-    found = [place for place in watched.accesses if place["space"] == "global"]
+    found = [place for places in watched.accesses.values() for place in places
+             if place["space"] == "global"]
     assert found and all(place["cost"] == place["best"] for place in found), found
 
 

@@ -24,6 +24,9 @@ struct SoftmaxXent {
     const long long* y;
     real* loss;
     real* delta;
+    real* p;                                        // softmax(a), if wanted
+    real* goal;                                     // p - step delta, if wanted
+    Number step;
     int N, K;
 };
 
@@ -80,14 +83,24 @@ extern "C" __global__ void softmax(const Group<Softmax> group) {
     for (int k = threadIdx.x + 32 * KEEP; k < s.K; k += 32) p[k] = exp(a[k] - top) / total;
 }
 
+// What becomes of one probability.
+__device__ __forceinline__ void put(const SoftmaxXent& p, real step, size_t at, real chance,
+                                    bool right) {
+    const real delta = chance - real(right);
+    p.delta[at] = delta;
+    if (p.p) p.p[at] = chance;
+    if (p.goal) p.goal[at] = chance - step * delta;
+}
+
 // A label that there is not gives a NaN for a loss.
 extern "C" __global__ void softmax_xent(const Group<SoftmaxXent> group) {
     int block;
     const SoftmaxXent& p = group.mine(block);
     const int n = block * ROWS + threadIdx.y;
     if (n >= p.N) return;
-    const real* a = p.a + (size_t)n * p.K;
-    real* delta = p.delta + (size_t)n * p.K;
+    const size_t first = (size_t)n * p.K;
+    const real* a = p.a + first;
+    const real step = p.goal ? p.step.value() : real(0);
     const long long y = p.y[n];                     // on its way while the row is
     const bool there = 0 <= y && y < p.K;
     const real logit = there ? a[y] : real(__int_as_float(0x7fc00000));
@@ -96,10 +109,10 @@ extern "C" __global__ void softmax_xent(const Group<SoftmaxXent> group) {
 #pragma unroll
     for (int i = 0; i < KEEP; ++i) {
         const int k = threadIdx.x + 32 * i;
-        if (k < p.K) delta[k] = row[i] / total - real(k == y);
+        if (k < p.K) put(p, step, first + k, row[i] / total, k == y);
     }
     for (int k = threadIdx.x + 32 * KEEP; k < p.K; k += 32)
-        delta[k] = exp(a[k] - top) / total - real(k == y);
+        put(p, step, first + k, exp(a[k] - top) / total, k == y);
     if (threadIdx.x == 0) p.loss[n] = log(total) - (logit - top);
 }
 

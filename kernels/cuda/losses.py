@@ -44,9 +44,20 @@ def softmax_xent(device, a, y):
     return loss, delta
 
 
-def softmax_xent_work(a, y, loss, delta):
-    """loss and delta of the logits a and labels y."""
-    return row_work("softmax_xent", a.shape, {"a": a, "y": y}, {"loss": loss, "delta": delta})
+def softmax_xent_work(a, y, loss, delta, p=None, goal=None, step=0.0):
+    """loss and delta of the logits a and labels y, and what else is made of them in the same pass.
+
+    Parameters
+    ----------
+    p : array (N, K), to be softmax(a), or None
+    goal : array (N, K), to be softmax(a) - step delta, or None
+    step : float, or a number in device memory
+    """
+    also = {name: array for name, array in (("p", p), ("goal", goal)) if array is not None}
+    work = row_work("softmax_xent", a.shape, {"a": a, "y": y},
+                    {"loss": loss, "delta": delta, **also})
+    work.problem |= {"p": p, "goal": goal, "step": step}
+    return work
 
 
 def softmax_slope(device, e, h):
