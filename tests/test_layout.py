@@ -1,5 +1,6 @@
 """What imports what, what is installed under which name, and how the source is written."""
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -101,19 +102,25 @@ def test_importing_minicredit_imports_nothing_heavy():
 # The wheel ----------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The names in the wheel that is built from a copy of the tree, without the network."""
+def built(tmp_path_factory):
+    """The wheel that is built from a copy of the tree, without the network."""
     tree = tmp_path_factory.mktemp("tree")
     for folder in PACKAGES:
         shutil.copytree(ROOT / folder, tree / folder,
                         ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for file in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, tree)
-    built = subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", str(tree)],
+    done = subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", str(tree)],
                            cwd=tree, capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     made, = (tree / "dist").glob("*.whl")
-    return zipfile.ZipFile(made).namelist()
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    """The names in the wheel."""
+    return zipfile.ZipFile(built).namelist()
 
 
 def test_the_wheel_installs_one_package_and_takes_no_name_of_others(wheel):
@@ -134,6 +141,22 @@ def test_the_wheel_has_every_file_that_the_code_reads(wheel):
             if path.suffix in kinds:
                 there = named(path) if folder == "minicredit" else f"minicredit/{named(path)}"
                 assert there in wheel
+
+
+def test_the_cuda_kernels_run_on_a_cpu_from_an_installed_wheel(built, tmp_path):
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--no-deps", "--no-index", "--target", site, built], check=True)
+    code = ("import minicredit, numpy; from minicredit.rules import Backprop; "
+            "net = minicredit.create((6, 5, 4), backend='emulated'); ops = net.ops; "
+            "x = ops.asarray(numpy.ones((3, 6), 'float32')); y = ops.asarray(numpy.arange(3)); "
+            "loss = ops.to_numpy(Backprop(net).step(x, y)); "
+            "print(minicredit.__file__, numpy.isfinite(loss).all())")
+    env = {**os.environ, "PYTHONPATH": str(site), "MINICREDIT_CACHE": str(tmp_path / "cache")}
+    said = subprocess.run([sys.executable, "-c", code], cwd=empty, env=env, text=True,
+                          capture_output=True)
+    assert said.stdout.split() == [str(site / "minicredit" / "__init__.py"), "True"], said.stderr
 
 
 def test_the_wheel_has_the_digits_and_the_licence(wheel):
