@@ -15,6 +15,8 @@ from minicredit.kernels.cuda.dense import NONLINEARITY
 from minicredit.kernels.cuda.work import Work, require
 
 NAMES = "R", "C", "ch", "k", "s", "top", "left", "R1", "C1"
+ROWS, COLUMNS = (32, 128), (16, 48, 64)                 # tiles of tensor cores
+BRINGING = 32                           # products that take as long as bringing a number
 ENOUGH = 256                            # blocks that keep a large device busy
 LEAST = 64                              # terms that are worth a block
 MOST = 128                              # parts of one product
@@ -167,27 +169,29 @@ def gather(device, kind, h, W, b, f, stencil, F, transposed):
     """f(what places see, times their weights, + b): a new array (N, P F)."""
     N, P = len(h), places(stencil)
     out = device.empty((N, P * F), h.dtype)
-    tile = tile_for(h.dtype)
-    tiles = P * cover(N, F, tile) if kind == "local" else cover(N * P, F, tile)
-    sums = sums_for(device, tiles, seen(stencil), out)
+    sums = sums_for(device, gather_shape(kind, N, F, stencil), seen(stencil), out)
     device.run(gather_works(kind, h, W, b, out, sums, f, stencil, F, transposed))
     return out
 
 
 def gather_works(kind, h, W, b, out, sums, f, stencil, F, transposed):
     """The product; with several parts also the end of their sum."""
-    N, P = len(h), places(stencil)
-    problem = {"h": h, "W": W, "where": fields(stencil), "N": N, "F": F}
-    shape = (P, N, F) if kind == "local" else (1, N * P, F)
+    problem = {"h": h, "W": W, "where": fields(stencil), "N": len(h), "F": F}
+    shape = gather_shape(kind, len(h), F, stencil)
     return in_parts(f"{kind}_gather", problem, shape, h, W, b, out, sums, f, transposed)
+
+
+def gather_shape(kind, N, F, stencil):
+    """The products of a gather: how many, their rows and columns."""
+    P = places(stencil)
+    return (P, N, F) if kind == "local" else (1, N * P, F)
 
 
 def scatter(device, kind, h, W, b, f, stencil, F, transposed):
     """f(what places say where they look, + b): a new array (N, R C ch)."""
     out = device.empty((len(h), numbers(stencil)), h.dtype)
-    shape, tile = units_shape(kind, len(h), stencil), tile_for(h.dtype)
     taps = (-(-stencil[3] // stencil[4])) ** 2
-    sums = sums_for(device, shape[0] * cover(*shape[1:], tile), taps * F, out)
+    sums = sums_for(device, scatter_shape(kind, len(h), stencil), taps * F, out)
     device.run(scatter_works(kind, h, W, b, out, sums, f, stencil, F, transposed))
     return out
 
@@ -195,11 +199,11 @@ def scatter(device, kind, h, W, b, f, stencil, F, transposed):
 def scatter_works(kind, h, W, b, out, sums, f, stencil, F, transposed):
     """The product; with several parts also the end of their sum."""
     problem = {"h": h, "W": W, "where": fields(stencil), "N": len(h), "F": F}
-    shape = units_shape(kind, len(h), stencil)
+    shape = scatter_shape(kind, len(h), stencil)
     return in_parts(f"{kind}_scatter", problem, shape, h, W, b, out, sums, f, transposed)
 
 
-def units_shape(kind, N, stencil):
+def scatter_shape(kind, N, stencil):
     """The products of a scatter: how many, and the rows and columns of the largest."""
     R, C, ch, _, s = stencil[:5]
     return (R * C, N, ch) if kind == "local" else (s * s, N * -(-R // s) * -(-C // s), ch)
@@ -207,7 +211,7 @@ def units_shape(kind, N, stencil):
 
 def in_parts(kernel, problem, shape, h, W, b, out, sums, f, transposed):
     """A product's work; its parts leave their sums in `sums`, for a second one to add up."""
-    tile, f = tile_for(h.dtype), NONLINEARITY[f]
+    tile, f = tile_for(*shape[1:], h.dtype), NONLINEARITY[f]
     parts = 1 if sums is None else len(sums)
     blocks = shape[0] * cover(*shape[1:], tile) * parts
     variant = (*tile_defines(tile), ("TRANSPOSED", transposed))
@@ -230,7 +234,8 @@ def sum_work(sums, b, out, f, N):
 
 def local_grad_work(image, units, dW, stencil, transposed):
     """dW = image[what p sees]^T units[p] / N at every place p, or its transpose."""
-    tile, (P, rows, columns) = tile_for(dW.dtype), dW.shape
+    P, rows, columns = dW.shape
+    tile = tile_for(rows, columns, dW.dtype)
     problem = {"image": image, "units": units, "dW": dW, "where": fields(stencil),
                "N": len(image), "F": channels(units, stencil)}
     variant = (*tile_defines(tile), ("TRANSPOSED", transposed))
@@ -240,7 +245,7 @@ def local_grad_work(image, units, dW, stencil, transposed):
 
 def conv_grad_works(device, image, units, dW, stencil, transposed):
     """The same summed over all places: the sums of its parts, and then their mean."""
-    tile, N, P = tile_for(dW.dtype), len(image), places(stencil)
+    tile, N, P = tile_for(*dW.shape, dW.dtype), len(image), places(stencil)
     tiles = cover(*dW.shape, tile)
     parts = parts_for(tiles, N * P)
     sums = device.empty((parts, *dW.shape), dW.dtype)
@@ -272,10 +277,21 @@ def fields(stencil):
 
 # Tiles --------------------------------------------------------------------------------------------
 
-def tile_for(dtype):
-    """Rows and columns of a block's tile, and whether tensor cores make it; they know no float64.
+def tile_for(rows, columns, dtype):
+    """The rows and columns of a block's tile, and whether tensor cores make it (no float64).
+
+    That which covers a product with the least work: its numbers, and what it reads for them.
     """
-    return (128, 64, True) if dtype.name == "float32" else (64, 64, False)
+    if dtype.name != "float32":
+        return 64, 64, False
+    tiles = [(m, n, True) for m in ROWS for n in COLUMNS]
+    return min(tiles, key=lambda tile: cover(rows, columns, tile) * work_of(tile))
+
+
+def work_of(tile):
+    """What a tile costs a term, in products: to multiply, and to bring what is multiplied."""
+    rows, columns, _ = tile
+    return rows * columns + BRINGING * (rows + columns)
 
 
 def tile_defines(tile):
@@ -294,7 +310,8 @@ def parts_for(tiles, terms):
     return max(1, min(ENOUGH // max(tiles, 1), terms // LEAST, MOST))
 
 
-def sums_for(device, tiles, terms, out):
-    """Where the parts of a product leave their sums; None if there is one only."""
-    parts = parts_for(tiles, terms) if out.size else 1
+def sums_for(device, shape, terms, out):
+    """Where the parts of products leave their sums; None if each product has one part only."""
+    tile = tile_for(*shape[1:], out.dtype)
+    parts = parts_for(shape[0] * cover(*shape[1:], tile), terms) if out.size else 1
     return device.empty((parts, *out.shape), out.dtype) if parts > 1 else None
