@@ -132,7 +132,10 @@ def recorded(name, **options):
     ("dfa", ["dense"] * 4 + ["losses:softmax_xent", "pull_back", "descend", "tick"]),
     ("dtp", ["dense"] * 4 + ["random:normal", "dense", "losses:softmax_xent", "reconstruct",
                              "pull_back", "descend", "each", "target", "target", "each", "descend",
-                             "tick"])])
+                             "tick"]),
+    ("sdtp", ["dense"] * 3 + ["random:normal", "dense", "losses:softmax", "reconstruct", "descend",
+                              "losses:softmax_xent", "target", "target", "target", "each",
+                              "descend", "tick"])])
 def test_layers_share_launches_and_nothing_is_stored_that_nobody_reads(name, kernels):
     _, step = recorded(name)
     assert [group[0].kernel for group in step.launches] == kernels

@@ -6,11 +6,12 @@
     dense, back - goal, times_slope                 reconstruct     back is never stored
     h - h_hat, times_slope                          one pass
     h - (s * e)                                     one pass
+    softmax_xent, softmax, p - (s * delta)          one pass over the logits
 
 Each pattern says which operations it replaces, and the last of them is where the new work stands.
 An operation in between that touches what an earlier one would have written is a reason not to.
 """
-from minicredit.kernels.cuda import dense, optimisers, pointwise
+from minicredit.kernels.cuda import dense, losses, optimisers, pointwise
 
 MOVES = (*optimisers.STATES, "sgd", "manhattan")        # optimisers that take a gradient
 
@@ -42,9 +43,9 @@ class Fuser:
 
     def fused(self):
         """All works, in an order that is right."""
-        for entry in self.entries:
+        for entry, works in zip(self.entries, self.works):
             pattern = getattr(self, entry.name, None)
-            if pattern is not None:
+            if pattern is not None and works:
                 pattern(entry)
         for entry in self.entries:
             if entry.name == "dense_grad":
@@ -74,7 +75,7 @@ class Fuser:
     def times_slope(self, entry):
         """A slope times what was pulled back, or a difference."""
         e, h, f = entry.args
-        if not entry.works or f not in ("tanh", "relu", "linear"):
+        if f not in ("tanh", "relu", "linear"):
             return
         pulled = self.made(e, "pull_back", entry)
         if pulled:
@@ -113,6 +114,31 @@ class Fuser:
                 e, = arrays(scaled.args)
                 work = pointwise.each_work("axpy", entry.result, x, e, s=-1 * numbers[0])
                 self.replace([scaled, entry], [work])
+
+    def softmax(self, entry):
+        """The probabilities of logits whose loss is known, and a step from them down the loss."""
+        asked = [one for one in self.readers[id(entry.args[0])] if one.name == "softmax_xent"]
+        if len(asked) != 1 or len(self.works[self.place(asked[0])]) != 1:
+            return
+        xent, p = asked[0], entry.result
+        steps = [one for one in self.readers.get(id(p), ())
+                 if one and one.name == "subtract" and self.step_down(one, p, xent.result[1])]
+        goal, step = (steps[0].result, self.step_down(steps[0], p, xent.result[1])) \
+            if steps else (None, 0.0)
+        work = losses.softmax_xent_work(*xent.args, *xent.result, p, goal, step)
+        self.works[self.place(entry)] = []
+        self.works[self.place(xent)] = [work]           # it needs no more than the loss does
+        if steps:
+            self.works[self.place(steps[0])] = []
+            self.works[self.place(self.maker[id(steps[0].args[1])])] = []
+
+    def step_down(self, entry, p, delta):
+        """The s of p - s delta, whose product nobody else reads; None of another difference."""
+        x, product = entry.args
+        scaled = self.made(product, "multiply", entry) if hasattr(product, "shape") else None
+        if x is not p or scaled is None or not any(a is delta for a in scaled.args):
+            return None
+        return next((a for a in scaled.args if not hasattr(a, "shape")), None)
 
     def gradient(self, entry):
         """A gradient that only optimisers read; they go into its epilogue."""
