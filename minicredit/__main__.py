@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from minicredit import kernel_command
 from minicredit.arguments import configuration, given_options, parser, shared_options
 from minicredit.errors import UserError
 from minicredit.rules import RULES
@@ -237,7 +238,8 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     try:
         args = parser().parse_args(argv)
-        jobs = {"rules": show_rules, "doctor": show_doctor, "data": show_data}
+        jobs = {"rules": show_rules, "doctor": show_doctor, "data": show_data,
+                "kernels": kernel_command.run}
         if args.command in jobs:
             return jobs[args.command](args)
         job = {"search": look_for, "reproduce": run_again}.get(args.command, work)

@@ -442,7 +442,7 @@ def costs(made, part):
     lines = {f"tiled.cu:{i + 1}" for i, line in enumerate(text) if part in line}
     return {space: sum(row["cost"] for row in rows) / sum(row["best"] for row in rows)
             for space in ("shared", "global")
-            if (rows := [row for row in made.accesses
+            if (rows := [row for row in made.accesses["tiled"]
                          if row["where"] in lines and row["space"] == space])}
 
 

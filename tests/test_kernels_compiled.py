@@ -58,7 +58,8 @@ def planted(body):
 
 
 def test_an_array_that_no_register_can_hold_is_seen():
-    body = "real a[64]; for (int i = 0; i < 64; ++i) { a[i * n % 64] = x[i]; x[i] = 0; } x[0] = a[n];"
+    body = ("real a[64]; for (int i = 0; i < 64; ++i) { a[i * n % 64] = x[i]; x[i] = 0; } "
+            "x[0] = a[n];")
     assert planted(body).stack == 256
 
 

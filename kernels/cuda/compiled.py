@@ -120,10 +120,11 @@ def usage(file, defines, architecture, text=None):
     return {name: Usage(*numbers) for name, numbers in json.loads(path.read_text()).items()}
 
 
-def all_usages():
+def all_usages(architectures=ARCHITECTURES):
     """The same for all that is asked for, on all cores; dict by (file, defines, architecture)."""
+    from cupy.cuda import nvrtc  # noqa: F401  or each core would say that it is missing
     wanted = sorted({(one.file, one.defines, architecture) for one in variants()
-                     for architecture in ARCHITECTURES})
+                     for architecture in architectures})
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         return dict(zip(wanted, pool.map(usage, *zip(*wanted))))
 

@@ -94,8 +94,8 @@ class Device(Common):
     ----------
     counted : int
         The block whose accesses are counted; -1: none is.
-    accesses : list of dict
-        What was counted in the last launch, see `counts`.
+    accesses : dict
+        What was counted in the last launch of each kernel, see `counts`.
     launches : int
         How many there have been.
 
@@ -112,7 +112,7 @@ class Device(Common):
         self.checked, self.schedule, self.seed = checked, schedule, seed
         self.runtime = loaded(build.runtime(checked), checked)
         self.modules, self.texts = {}, {}
-        self.counted, self.accesses, self.launches = -1, [], 0
+        self.counted, self.accesses, self.launches = -1, {}, 0
 
     # Memory ---------------------------------------------------------------------------------------
 
@@ -259,7 +259,7 @@ class Device(Common):
         if self.runtime.emulated_launch(ctypes.addressof(launch)):
             raise reports.error(kernel, module.path, text_of(self.runtime.emulated_reports))
         if self.counted >= 0:
-            self.accesses = self.counts(module)
+            self.accesses[kernel] = self.counts(module)
 
     def prepare(self, file, kernel, defines):
         """Compile a kernel, if it is not."""

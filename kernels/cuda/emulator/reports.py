@@ -44,9 +44,10 @@ def error(kernel, library, text):
     """The exception for the runtime's reports, one a line."""
     rows = [row.split("|", 3) for row in text.splitlines()]
     where = lines(library, [address for row in rows for address in row[1:3]])
-    said = []
+    said = {}                           # once for each pair of lines, which loops unrolled repeat
     for kind, pc, other, what in rows:
         place = f"{where[pc]} " if pc in where else ""
         second = f", at {where[other]}" if other in where else ""
-        said.append(f"{kernel}: {kind}: {place}{what}{second}")
-    return KernelError({row[0] for row in rows}, "\n".join(said))
+        key = (kind, place, second) if place else what
+        said.setdefault(key, f"{kernel}: {kind}: {place}{what}{second}")
+    return KernelError({row[0] for row in rows}, "\n".join(said.values()))
