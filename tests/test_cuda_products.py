@@ -42,7 +42,7 @@ def tiles(dtype):
 
 
 ALL_TILES = [(dtype, tile) for dtype in DTYPES for tile in tiles(dtype)]
-SINGLES = [pair for pair in ALL_TILES if pair[1] != "pairs"]
+SINGLES = [pair for pair in ALL_TILES if "pairs" not in pair[1]]
 
 
 def around(tile):

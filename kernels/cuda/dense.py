@@ -15,17 +15,22 @@ NONLINEARITY = {"linear": 0, "softmax": 0, "tanh": 1, "relu": 2}    # as in nonl
 ENOUGH = 128                            # tiles that keep a large device busy
 
 # A tile's rows and columns; a stage's depth; rows and columns of a thread; slices; stages; blocks
-# that a multiprocessor should have room for, which is what limits the registers.
+# that a multiprocessor should have room for, which is what limits the registers; products of tf32.
 TILES = {
-    "huge": (128, 128, 16, 8, 8, 1, 2, 1),
-    "large": (64, 64, 16, 4, 4, 1, 3, 2),
-    "medium": (32, 32, 32, 4, 4, 4, 4, 2),
-    "small": (16, 16, 64, 4, 4, 16, 4, 2),
-    "pairs": (32, 16, 64, 4, 4, 8, 4, 2),
+    "huge": (128, 128, 16, 8, 8, 1, 2, 1, 0),
+    "large": (64, 64, 16, 4, 4, 1, 3, 2, 0),
+    "medium": (32, 32, 32, 4, 4, 4, 4, 2, 0),
+    "small": (16, 16, 64, 4, 4, 16, 4, 2, 0),
+    "pairs": (32, 16, 64, 4, 4, 8, 4, 2, 0),
+    "tensor huge": (128, 128, 16, 8, 8, 1, 3, 1, 3),
+    "tensor large": (64, 64, 16, 4, 8, 1, 4, 3, 3),
+    "tensor medium": (32, 32, 32, 4, 8, 4, 5, 4, 3),
+    "tensor small": (16, 16, 64, 2, 4, 8, 4, 2, 3),
+    "tensor pairs": (32, 16, 64, 4, 4, 8, 4, 2, 3),
 }
-SINGLE = {"huge"}                       # too many registers for numbers of 8 bytes
-DOUBLE = {"pairs": (32, 16, 32, 4, 4, 8, 4, 2)}      # where numbers of 8 bytes want another
-DEFINES = "BM", "BN", "BK", "TM", "TN", "SPLIT", "STAGES", "BLOCKS"
+SINGLE = {"huge", *(tile for tile in TILES if "tensor" in tile)}    # not for numbers of 8 bytes
+DOUBLE = {"pairs": (32, 16, 32, 4, 4, 8, 4, 2, 0)}                  # which want a smaller stage
+DEFINES = "BM", "BN", "BK", "TM", "TN", "SPLIT", "STAGES", "BLOCKS", "TENSOR"
 
 
 # Operations ---------------------------------------------------------------------------------------

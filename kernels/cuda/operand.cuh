@@ -17,8 +17,8 @@ template <int WIDE, int MINE, bool ALONG_K, bool PAIR = false> struct Operand {
     static constexpr int PITCH = LENGTH + (TENSOR ? 0 : ALONG_K ? 4 * SIDE : SIDE > 1 ? 4 : 0);
     static constexpr int SIZE = LINES * PITCH;
     static constexpr int NEIGHBOURS = WIDE / MINE;          // threads along it
-    static_assert(ALONG_K ? BK % (8 * SIDE) == 0 : MINE % 4 == 0, "operand: quads do not fit");
-    static_assert(!TENSOR || LENGTH % 32 == 0 || LENGTH == 16 && ALONG_K, "operand: banks");
+    static_assert(TENSOR || (ALONG_K ? BK % (8 * SIDE) == 0 : MINE % 4 == 0), "operand: quads");
+    static_assert(!TENSOR || LENGTH % 32 == 0 || LENGTH == 16, "operand: banks");
 
     const real* at;
     const real* also;
@@ -33,7 +33,9 @@ template <int WIDE, int MINE, bool ALONG_K, bool PAIR = false> struct Operand {
     // numbers of a tensor core's fragment, must lie in different banks: the lines are padded, or
     // their quads change places.
     static __device__ __forceinline__ int spot(int line, int column) {
-        if (TENSOR) column ^= ALONG_K ? (LENGTH == 16 ? line / 2 % 4 : line % 8) * 4 : line % 4 * 8;
+        constexpr bool SHORT = LENGTH == 16;                // two lines pass all 32 banks
+        if (TENSOR && ALONG_K) column ^= (SHORT ? line / 2 % 4 : line % 8) * 4;
+        if (TENSOR && !ALONG_K) column ^= (SHORT ? line / 2 % 2 : line % 4) * 8;
         return line * PITCH + column;
     }
 

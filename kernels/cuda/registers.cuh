@@ -1,9 +1,7 @@
-// registers.cuh -- a stage multiplied, number by number: TM x TN sums of a thread in its registers.
+// registers.cuh -- a stage multiplied number by number: TM x TN sums of a thread in its registers.
 //
 // For each k a thread reads TM + TN numbers and does TM TN products with them, four k at a time, so
-// that it can read quads whichever way the operands lie.  Where C has few tiles, SPLIT slices of
-// threads share one: slice s takes every SPLIT-th quad of k, and at the end the slices' sums are
-// added up, in order, by all threads of the block.
+// that it can read quads whichever way the operands lie.  Slice s takes every SPLIT-th quad of k.
 #pragma once
 
 constexpr int WARP_X = TX < 8 ? TX : 8;             // a warp is up to 8 threads wide and so reads
@@ -21,15 +19,13 @@ __device__ __forceinline__ int down() {
 
 template <class A, class B> struct Multiply {
     static constexpr int TOTALS = SPLIT;
+    static constexpr int PITCH = BN + (B::DEEP ? BN / 4 : 0);   // of slices' sums: other banks
 
-    static __device__ __forceinline__ int row(int x) {
-        return SPLIT > 1 ? (threadIdx.x + x * THREADS) / BN : A::place(down(), x / TN);
-    }
-    static __device__ __forceinline__ int column(int x) {
-        return SPLIT > 1 ? (threadIdx.x + x * THREADS) % BN : B::place(across(), x % TN);
-    }
+    // Of a thread's x-th sum, in the tile.
+    static __device__ __forceinline__ int row(int x) { return A::place(down(), x / TN); }
+    static __device__ __forceinline__ int column(int x) { return B::place(across(), x % TN); }
 
-    // sum[r TN + c] += this slice's share of the stage; total[c] is of a thread's column c.
+    // sum[x] += this slice's share of the stage; total[c] is of a thread's column c.
     static __device__ __forceinline__ void multiply(const real* stage_a, const real* stage_b,
                                                     real (&sum)[TM * TN], real (&total)[TN],
                                                     bool summing) {
@@ -52,32 +48,9 @@ template <class A, class B> struct Multiply {
         }
     }
 
-    // The slices' sums added up.
-    static __device__ __forceinline__ void gather(const real (&sum)[TM * TN], real* pool,
-                                                  real (&value)[EACH]) {
-        if (SPLIT == 1) {
-#pragma unroll
-            for (int x = 0; x < EACH; ++x) value[x] = sum[x % (TM * TN)];
-            return;
-        }
-        __syncthreads();            // the last stage is no longer read
-        real* mine = pool + threadIdx.x / SLICE * BM * BN;
-#pragma unroll
-        for (int x = 0; x < TM * TN; ++x)
-            mine[A::place(down(), x / TN) * BN + B::place(across(), x % TN)] = sum[x];
-        __syncthreads();            // all sums are there
-#pragma unroll
-        for (int x = 0; x < EACH; ++x) {
-            value[x] = 0;
-#pragma unroll
-            for (int s = 0; s < SPLIT; ++s) value[x] += pool[s * BM * BN + threadIdx.x + x * THREADS];
-        }
-    }
-
     static __device__ __forceinline__ void put_totals(const real (&total)[TN], real* pool) {
         if (down() == 0)
 #pragma unroll
-            for (int c = 0; c < TN; ++c)
-                pool[threadIdx.x / SLICE * BN + B::place(across(), c)] = total[c];
+            for (int c = 0; c < TN; ++c) pool[threadIdx.x / SLICE * BN + column(c)] = total[c];
     }
 };

@@ -5,23 +5,26 @@
 //
 //     a b  =  a_high b_high + a_high b_low + a_low b_high          (+ a_low b_low < 2^-22 a b)
 //
-// three products for one, each at many times the speed of floats.  A tensor core also rounds its
-// sums towards zero, which adds up over a long k: after 8 k the sums are put into ordinary floats.
+// three products for one, each at many times the speed of floats; and a warp reads a number of A or
+// B from shared memory a quarter as often.  A tensor core also rounds its sums towards zero, which
+// adds up over a long k: after 8 k they are added to ordinary floats.
 //
 // A warp has FI x FJ fragments of C.  Those of a warp row are not next to each other: fragment i of
 // warp row w is number i WARPS_DOWN + w from the top, so that the first and second half of a
-// thread's numbers are in the upper and lower half of the tile.
+// thread's numbers are in the upper and lower half of the tile.  Slice s takes every SPLIT-th 8 k.
 #pragma once
 
 constexpr int FI = TM / 2, FJ = TN / 2;             // TM TN numbers of a thread, four in a fragment
 constexpr int WARPS_DOWN = BM / (16 * FI), WARPS_ACROSS = BN / (8 * FJ);
-static_assert(SPLIT == 1 && THREADS == 32 * WARPS_DOWN * WARPS_ACROSS, "tensor: tile");
+static_assert(SLICE == 32 * WARPS_DOWN * WARPS_ACROSS && BK % (8 * SPLIT) == 0, "tensor: tile");
 
 template <class A, class B> struct Multiply {
     static constexpr int TOTALS = THREADS / BN;
+    static constexpr int PITCH = BN + 8;            // of slices' sums: rows in other banks
     static_assert(TOTALS > 0 && BK % TOTALS == 0, "tensor: columns");
 
-    // Lane l has row l / 4 and columns 2 (l % 4) of a fragment, and 8 rows below, see device.cuh.
+    // Of a thread's x-th sum, in the tile.  Lane l has row l / 4 and columns 2 (l % 4) of a fragment,
+    // and those 8 rows below, see device.cuh.
     static __device__ __forceinline__ int row(int x) {
         return row_of(x / (4 * FJ)) + x % 4 / 2 * 8;
     }
@@ -29,17 +32,19 @@ template <class A, class B> struct Multiply {
         return first_column() + x / 4 % FJ * 8 + threadIdx.x % 4 * 2 + x % 2;
     }
     static __device__ __forceinline__ int row_of(int i) {
-        return (i * WARPS_DOWN + threadIdx.x / 32 / WARPS_ACROSS) * 16 + threadIdx.x % 32 / 4;
+        return (i * WARPS_DOWN + threadIdx.x % SLICE / 32 / WARPS_ACROSS) * 16 + threadIdx.x % 32 / 4;
     }
     static __device__ __forceinline__ int first_column() {
         return threadIdx.x / 32 % WARPS_ACROSS * 8 * FJ;
     }
 
+    // sum[x] += this slice's share of the stage; total[0] is of column threadIdx.x % BN.
     static __device__ __forceinline__ void multiply(const real* stage_a, const real* stage_b,
-                                                    real (&sum)[EACH], real (&total)[TN],
+                                                    real (&sum)[TM * TN], real (&total)[TN],
                                                     bool summing) {
 #pragma unroll
-        for (int k = 0; k < BK; k += 8) {
+        for (int step = 0; step < BK / 8 / SPLIT; ++step) {
+            const int k = 8 * (step * SPLIT + threadIdx.x / SLICE);
             unsigned high[FJ][2];
             unsigned low[FJ][2];
 #pragma unroll
@@ -52,7 +57,7 @@ template <class A, class B> struct Multiply {
 #pragma unroll
             for (int i = 0; i < FI; ++i) row_of_fragments(stage_a, k, i, high, low, sum);
         }
-        if (!summing) return;
+        if (!summing || threadIdx.x >= TOTALS * BN) return;
         constexpr int SHARE = BK / TOTALS;
 #pragma unroll
         for (int k = 0; k < SHARE; ++k)
@@ -62,7 +67,7 @@ template <class A, class B> struct Multiply {
     // FJ fragments of C, from one of A and those of B.
     static __device__ __forceinline__ void row_of_fragments(
         const real* stage, int k, int i, const unsigned (&high)[FJ][2], const unsigned (&low)[FJ][2],
-        real (&sum)[EACH]) {
+        real (&sum)[TM * TN]) {
         unsigned a_high[4];
         unsigned a_low[4];
 #pragma unroll
@@ -92,12 +97,7 @@ template <class A, class B> struct Multiply {
         low = __float_as_uint(x - __uint_as_float(high));
     }
 
-    static __device__ __forceinline__ void gather(const real (&sum)[EACH], real*, real (&value)[EACH]) {
-#pragma unroll
-        for (int x = 0; x < EACH; ++x) value[x] = sum[x];
-    }
-
     static __device__ __forceinline__ void put_totals(const real (&total)[TN], real* pool) {
-        pool[threadIdx.x] = total[0];
+        if (threadIdx.x < TOTALS * BN) pool[threadIdx.x] = total[0];
     }
 };

@@ -6,9 +6,11 @@
 //
 // A block makes BM rows x BN columns of C.  It walks along k, BK at a time: a stage holds that much
 // of A and B in shared memory, as it lies in global memory, and while one stage is multiplied the
-// next ones, STAGES in all, are on their way.  What is done with a stage is told in registers.cuh
-// (numbers of C in a thread's registers) and tensor.cuh (in a warp's, by its tensor core); what a
-// stage is filled with, in operand.cuh.
+// next ones, STAGES in all, are on their way.  Where C has few tiles, SPLIT slices of threads share
+// one tile: each takes its part of every stage, and in the end their sums are added up, in order.
+//
+// What a stage is filled with is told in operand.cuh; how it is multiplied, in registers.cuh (TM x TN
+// numbers of C by a thread) and tensor.cuh (32 TM TN of them by a warp, on a tensor core).
 #pragma once
 #include "device.cuh"
 
@@ -48,13 +50,17 @@ template <class A, class B> struct Product {
     typedef Multiply<A, B> Way;
     static constexpr int STAGE = A::SIZE + B::SIZE;
     static constexpr int KEPT = STAGES * STAGE > SHARED ? SHARED / STAGE : STAGES;  // stages
-    static constexpr int SUMS = SPLIT > 1 ? SPLIT * BM * BN : 0;
+    static constexpr int SUMS = SPLIT > 1 ? SPLIT * BM * Way::PITCH : 0;
     static constexpr int POOL = KEPT * STAGE > SUMS ? KEPT * STAGE : SUMS;  // numbers to be shared
     static_assert(KEPT > 1 && POOL <= SHARED, "tile: too large for shared memory");
 
     // The x-th number of C that this thread finishes: its row and column in the tile.
-    static __device__ __forceinline__ int row(int x) { return Way::row(x); }
-    static __device__ __forceinline__ int column(int x) { return Way::column(x); }
+    static __device__ __forceinline__ int row(int x) {
+        return SPLIT > 1 ? (threadIdx.x + x * THREADS) / BN : Way::row(x);
+    }
+    static __device__ __forceinline__ int column(int x) {
+        return SPLIT > 1 ? (threadIdx.x + x * THREADS) % BN : Way::column(x);
+    }
 
     // Sends for the first stages.  What a thread can do by itself may be done before `make`.
     static __device__ __forceinline__ void start(const A& a, const B& b, int k, real* pool) {
@@ -80,7 +86,7 @@ template <class A, class B> struct Product {
             const real* stage = pool + s % KEPT * STAGE;
             Way::multiply(stage, stage + A::SIZE, sum, total, summing);
         }
-        Way::gather(sum, pool, value);
+        gather(sum, pool, value);
     }
 
     static __device__ __forceinline__ void make(const A& a, const B& b, int k, real* pool,
@@ -93,6 +99,28 @@ template <class A, class B> struct Product {
         real* stage = pool + s % KEPT * STAGE;
         a.copy(stage, s * BK);
         b.copy(stage + A::SIZE, s * BK);
+    }
+
+    // The slices' sums added up.
+    static __device__ __forceinline__ void gather(const real (&sum)[TM * TN], real* pool,
+                                                  real (&value)[EACH]) {
+        if (SPLIT == 1) {
+#pragma unroll
+            for (int x = 0; x < EACH; ++x) value[x] = sum[x % (TM * TN)];
+            return;
+        }
+        __syncthreads();            // the last stage is no longer read
+        real* mine = pool + threadIdx.x / SLICE * BM * Way::PITCH;
+#pragma unroll
+        for (int x = 0; x < TM * TN; ++x) mine[Way::row(x) * Way::PITCH + Way::column(x)] = sum[x];
+        __syncthreads();            // all sums are there
+#pragma unroll
+        for (int x = 0; x < EACH; ++x) {
+            value[x] = 0;
+#pragma unroll
+            for (int s = 0; s < SPLIT; ++s)
+                value[x] += pool[(s * BM + row(x)) * Way::PITCH + column(x)];
+        }
     }
 
     // The sum over k of column threadIdx.x of the tile, from everyone's `total`.
