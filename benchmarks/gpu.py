@@ -55,6 +55,8 @@ def parser():
     add("--small", action="store_true",
         help="tiny networks, on the CPU: does everything run?  No numbers")
     add("--readme", action="store_true", help="write the tables into README.md, too")
+    add("--readme-from", type=Path, metavar="PAGE.md",
+        help="measure nothing: write the tables of an earlier run into README.md")
     add("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
     return parser
 
@@ -284,6 +286,10 @@ def main(argv=None):
     """Run the command line; the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
+    if args.readme_from:
+        text = args.readme_from.read_text(encoding="utf-8").partition("\n\n")[2]
+        gpu_tables.into_readme(ROOT / "README.md", text)
+        return 0
     session = Session(args, shlex.join(["python", "-m", "benchmarks.gpu", *argv]))
     for part in (part for part in ALONE if part in args.only):
         session.alone(part)
@@ -292,7 +298,8 @@ def main(argv=None):
         session.together(together)
     print(f"results: {session.written}")
     if args.readme and not args.small:
-        gpu_tables.into_readme(ROOT / "README.md", session.rows, session.heading, session.titles)
+        gpu_tables.into_readme(ROOT / "README.md", gpu_tables.markdown(
+            session.rows, session.heading, session.titles))
     reasons = [why for row in session.rows for why in row["left_out"].values()]
     return int(any(why.startswith(("WRONG", "FAILED", "died", "said nothing")) for why in reasons))
 

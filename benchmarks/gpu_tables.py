@@ -160,8 +160,7 @@ def line(row):
     return f"{what}: {told}" + (f"  [left out: {left}]" if left else "")
 
 
-def into_readme(page, rows, heading, titles):
-    """The tables, between their markers of a page."""
-    text = between_markers(page.read_text(encoding="utf-8"), markdown(rows, heading, titles), BEGIN,
-                           END)
-    page.write_text(text, encoding="utf-8")
+def into_readme(page, text):
+    """Tables, between their markers of a page."""
+    page.write_text(between_markers(page.read_text(encoding="utf-8"), text, BEGIN, END),
+                    encoding="utf-8")

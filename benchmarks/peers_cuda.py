@@ -28,7 +28,7 @@ class Captured:
     """
 
     def __init__(self, problem, kind, at_once):
-        self.at_once = 1 if problem.noise and any(problem.noise) else at_once
+        self.at_once = 1 if problem.noise and problem.noise[0] else at_once
         self.inner = kind(problem, "cuda")
         for group in (group for one in self.inner.optimizers for group in one.param_groups):
             group["capturable"] = True              # Adam counts its steps on the device

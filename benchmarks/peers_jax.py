@@ -5,12 +5,14 @@ What a step changes is donated to it, so nothing is copied.  Random numbers are 
 is replaced.  `contenders` says which rules there
 are; SDTP, AO-SDTP and Kickback are not among them.
 """
-from functools import partial
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from benchmarks.tasks import Problem
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -164,6 +166,36 @@ def dtp_step(p, s, t, noise, x, y, problem):
     return *descend(p, s, g, t, problem), loss
 
 
+@cache
+def compiled(task, options, at_once):
+    """The steps of a task as one function: p, s, t, noise, x, y, eta -> p, s, t, the mean losses.
+
+    p, s and t are given away and come back: nothing is copied, and no number comes from the host.
+
+    Parameters
+    ----------
+    task : benchmarks.tasks.Task
+    options : tuple of (name, value)
+    at_once : int or None
+        How many steps; None is one, without a loop around it.
+    """
+    function = dtp_step if task.rule == "dtp" else gradient_step
+
+    def one(p, s, t, noise, x, y, eta):
+        p, s, loss = function(p, s, t, noise, x, y, Problem(task, None, None, None, eta, None,
+                                                            dict(options)))
+        return p, s, t + 1, loss
+
+    def several(p, s, t, noise, x, y, eta):
+        def following(state, _):
+            *state, loss = one(*state, noise, x, y, eta)
+            return tuple(state), loss
+        state, losses = lax.scan(following, (p, s, t), None, length=at_once)
+        return *state, losses
+
+    return jax.jit(several if at_once else one, donate_argnums=(0, 1, 2))
+
+
 class Jit:
     """A step, compiled; the arrays stay with JAX.
 
@@ -172,15 +204,16 @@ class Jit:
     problem : benchmarks.tasks.Problem
     """
 
+    at_once = 1
+
     def __init__(self, problem):
-        function = dtp_step if problem.task.rule == "dtp" else gradient_step
-        self.function = jax.jit(partial(function, problem=problem._replace(start=None, noise=None)),
-                                donate_argnums=(0, 1))
+        self.function = compiled(problem.task, tuple(problem.options.items()), None)
         self.p = {name: jnp.array(array) for name, array in problem.start.items()}
         self.s = {name: (jnp.zeros_like(a), jnp.zeros_like(a)) for name, a in self.p.items()
                   if problem.task.optimizer == "adam" and name[0] != "B"}
         self.x, self.y = jnp.array(problem.x), jnp.array(problem.y)
-        self.noise, self.t, self.key = problem.noise, 0, jax.random.key(0)
+        self.t, self.eta = jnp.array(1.0), jnp.array(problem.eta, jnp.float32)
+        self.noise, self.taken, self.key = problem.noise, 0, jax.random.key(0)
 
     def step(self):
         """One step, finished; the batch's mean loss."""
@@ -190,9 +223,10 @@ class Jit:
 
     def launch(self):
         """One step, begun; the batch's mean loss."""
-        noise = self.key if self.noise is None else self.noise[self.t]
-        self.t += 1
-        self.p, self.s, loss = self.function(self.p, self.s, float(self.t), noise, self.x, self.y)
+        noise = self.noise[self.taken] if self.noise and self.noise[0] else self.key
+        self.p, self.s, self.t, loss = self.function(self.p, self.s, self.t, noise, self.x, self.y,
+                                                     self.eta)
+        self.taken += self.at_once
         return loss
 
     def finish(self):
@@ -216,24 +250,8 @@ class Scan(Jit):
 
     def __init__(self, problem, at_once):
         super().__init__(problem)
-        self.at_once = 1 if self.noise and any(self.noise) else at_once
-        one, n = self.function, self.at_once
-
-        def several(p, s, t, noise, x, y):
-            def following(state, k):
-                *state, loss = one(*state, t + k, noise, x, y)
-                return tuple(state), loss
-            return lax.scan(following, (p, s), jnp.arange(n, dtype=jnp.float32))
-
-        self.several = jax.jit(several, donate_argnums=(0, 1))
-
-    def launch(self):
-        """Some steps, begun; each one's mean loss."""
-        noise = self.noise[self.t] if self.noise and any(self.noise) else self.key
-        (self.p, self.s), losses = self.several(self.p, self.s, float(self.t + 1), noise, self.x,
-                                                self.y)
-        self.t += self.at_once
-        return losses
+        self.at_once = 1 if self.noise and self.noise[0] else at_once
+        self.function = compiled(problem.task, tuple(problem.options.items()), self.at_once)
 
 
 class Local:
