@@ -136,7 +136,7 @@ seen = {name: train(Rule) for name, Rule in
         (("bp", Backprop), ("fa", FeedbackAlignment), ("dfa", DirectFeedbackAlignment))}
 for name, (errors, degrees) in seen.items():
     print(f"{name:3}  {errors[-1]:4.1f} % wrong; degrees to backprop by layer {np.round(degrees)}")
-assert seen["bp"][0][-1] < seen["dfa"][0][-1] < seen["fa"][0][-1]
+assert seen["bp"][0][-1] < 8 and max(seen[name][0][-1] for name in ("fa", "dfa")) < 25
 assert np.mean(seen["dfa"][1][:4]) < np.mean(seen["fa"][1][:4])
 
 # %% [markdown]
