@@ -1,8 +1,10 @@
 """The benchmarks for a GPU run on a CPU, keep what they have, and admit no contender that is wrong."""
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -35,6 +37,50 @@ def test_several_steps_of_jax_at_once_are_the_steps():
     jax = pytest.importorskip("benchmarks.peers_jax", reason="jax is missing", exc_type=ImportError)
     for task in (TASK, tasks.Task("bp", TASK.net, "tanh", 20, "adam")):
         Judge(task).check(lambda problem: jax.Scan(problem, 3))
+
+
+class Uncaptured:
+    """A CUDA graph without CUDA: `torch.cuda.graph` takes no step, and a replay takes them."""
+
+    def __init__(self):
+        self.inner, self.steps = None, 0
+
+    def replay(self):
+        for _ in range(self.steps):
+            self.inner.captured.fill_(self.inner.plain_work())
+
+
+@contextmanager
+def capturing(graph):
+    """Count the steps that are asked for, and take none."""
+    graph.inner = made = Uncaptured.newest
+    made.plain_work, made.captured = made.work, made.x.new_empty(())
+
+    def count():
+        graph.steps += 1
+        return made.captured
+    made.work = count
+    yield
+    made.work = made.plain_work
+
+
+@pytest.mark.parametrize("rule, optimizer", [
+    (rule, optimizer) for rule in ("bp", "fa", "dfa", "dtp", "ao-sdtp", "kickback")
+    for optimizer in (["sgd", "adam"] if rule != "kickback" else ["sgd"])])
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_what_torch_replays_begins_where_everybody_does(rule, optimizer, at_once, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from benchmarks import peers_cuda
+    for name, fake in {"CUDAGraph": Uncaptured, "graph": capturing, "Stream": MagicMock,
+                       "stream": MagicMock(), "current_stream": MagicMock()}.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    task = tasks.Task(rule, TASK.net, "tanh", 20, optimizer)
+    kind = peers_cuda.CAREFUL.get(rule, peers_cuda.peers_torch.SummedTargets)
+
+    def on_the_cpu(problem, device):
+        Uncaptured.newest = kind(problem, "cpu")
+        return Uncaptured.newest
+    Judge(task).check(lambda problem: peers_cuda.Captured(problem, on_the_cpu, at_once))
 
 
 def test_every_task_has_contenders_of_every_library_that_has_the_rule():
