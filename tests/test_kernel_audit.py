@@ -7,6 +7,7 @@ more than nothing; and nothing, where nothing is changed.
 import warnings
 
 import pytest
+from planted_in_kernels import FAULTS
 
 from minicredit.kernels.cuda import faults, source
 from minicredit.kernels.cuda.trials import TRIALS
@@ -17,7 +18,7 @@ OTHERS = {                              # where that does not come past every wa
     "descend": [(512, 1024, 0)],        # large tiles, no examples: nothing else waits for the rates
     "dense_grad": [(9, 18, 330)],
 }
-IMAGES = [(33, 18, 70)]
+IMAGES = [(33, 17, 70)]
 WAITS = [(file, number, where) for file in TRIALS
          for number, where in enumerate(faults.listed(file), 1)]
 OWN = [(file, number, where) for file, number, where in WAITS if where.startswith(f"{file}.cu:")]
@@ -60,3 +61,20 @@ def test_a_shared_functions_barriers_are_needed_by_a_kernel(where):
     users = [(file, number) for file, number, there in WAITS if there == where]
     assert any(noticed(file, faults.without(file, number)) for file, number in users), \
         f"nobody misses {where}"
+
+
+# Faults ------------------------------------------------------------------------------------------
+
+PLANTED = [(file, old, new) for file, faulty in FAULTS.items() for old, new in faulty]
+
+
+def test_every_kernel_has_three_faults_planted_in_it():
+    assert set(FAULTS) == set(TRIALS)
+    assert min(map(len, FAULTS.values())) >= 3
+
+
+@pytest.mark.parametrize("file, old, new", PLANTED)
+def test_a_planted_fault_is_noticed(file, old, new):
+    text = source.located(file).read_text()
+    assert old in text, f"{file}.cu has changed: plant something else"
+    assert noticed(file, text.replace(old, new, 1))

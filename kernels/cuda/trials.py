@@ -390,14 +390,19 @@ def put(loss, kept, k):
 
 
 def tick_trial(bench, m, n, k):
-    """m counters move on; one of them looks something up."""
-    counters, by = bench.dice.integers(0, k, m), bench.dice.integers(0, 3, m)
-    table = bench.some(2 * k)
+    """m counters move on; the first looks something up, in a table that is long enough or not."""
+    return both(counted(bench, m, k, 2 * k), counted(bench, m, k, 1))
+
+
+def counted(bench, m, k, length):
+    """m counters below k move on, with a table of this length."""
+    counters, by = bench.dice.integers(0, k, m) + 1, bench.dice.integers(0, 3, m)
+    table = bench.dice.standard_normal(length)
     on = bench.device
     counters_, by_, table_ = on.asarray(counters), on.asarray(by), on.asarray(table)
     value = on.empty(1, np.float64)
     problem = {"counters": counters_, "by": by_, "counts": m, "table": table_, "value": value,
-               "length": len(table)}
+               "length": length}
     on.run([Work("tick", (), problem, 1, 1, [by_], [counters_, value], bench.dtype)])
     return [counters_, value], partial(ticked, counters, by, table)
 
