@@ -3,4 +3,4 @@
 `i` is the layer and `t` the step.  Two uses never share a key, so adding noise to a rule never
 changes the order of the data, and a resumed run is the uninterrupted one.
 """
-WEIGHTS, FEEDBACK, NOISE, DATA, MIRROR, AUXILIARY, REWARD, AUGMENT = range(8)
+WEIGHTS, FEEDBACK, NOISE, DATA, MIRROR, AUXILIARY, REWARD, AUGMENT, WARM_UP = range(9)
