@@ -25,7 +25,7 @@ RUNTIME = ("stacks.cpp", "threads.cpp")
 CHECKS = ("checks.cpp", "counts.cpp")
 COMMON = ("-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-math-errno")
 FAST = ("-O2",)
-CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMULATED_CHECKED")
+CHECKED = ("-O1", "-g", "-fno-tree-sra", "-fsanitize=thread", "-DEMULATED_CHECKED")
 QUIET = ("-Wno-unknown-pragmas", "-Wno-attributes")
 SHARED = re.compile(r"(extern\s+)?__shared__\s+((?:__align__|alignas)\s*\(\s*\d+\s*\)\s*)?"
                     r"([A-Za-z_][\w:<>]*(?:\s+[A-Za-z_]\w*)*?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);")

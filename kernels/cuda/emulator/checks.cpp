@@ -223,7 +223,7 @@ void check_shared(const Shared& variable, int grain, const char* name) {
         add_segment({shadow->low, shadow->low + variable.bytes, name, true, true, shadow});
 }
 
-void check_access(const void* at, size_t n, bool write, bool aligned, uintptr_t pc) {
+void check_access(const void* at, size_t n, bool write, bool aligned, uintptr_t pc, bool counts) {
     const uintptr_t a = uintptr_t(at);
     if (!emulated_place) return;
     Thread& thread = me();
@@ -246,7 +246,7 @@ void check_access(const void* at, size_t n, bool write, bool aligned, uintptr_t 
                who(thread).c_str());
         stop_launch();
     }
-    count_access(pc, s->shared, write, n, s->shared ? a : a - s->low % 256);
+    if (counts) count_access(pc, s->shared, write, n, s->shared ? a : a - s->low % 256);
     const Access now{phase, thread.block->number, thread.block->epoch, thread.warp_epoch,
                      uint32_t(pc - code_low), uint16_t(thread.number + 1), atomic};
     const int grain = s->shadow->grain;

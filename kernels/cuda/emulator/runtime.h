@@ -101,7 +101,8 @@ bool on_a_stack(uintptr_t address);
 void check_launch(const EmulatedLaunch& launch);
 void check_shared(const Shared& variable, int grain, const char* name);
 void check_block();                     // the next block begins: shared memory is new
-void check_access(const void* at, size_t bytes, bool write, bool aligned, uintptr_t pc);
+void check_access(const void* at, size_t bytes, bool write, bool aligned, uintptr_t pc,
+                  bool counts = true);
 void check_unwritten(const void* at, size_t bytes);     // these bytes count as unwritten again
 void check_done();
 void count_launch(int64_t block);
@@ -110,7 +111,7 @@ void count_access(uintptr_t pc, bool shared, bool write, int bytes, uintptr_t of
 inline void check_launch(const EmulatedLaunch&) {}
 inline void check_shared(const Shared&, int, const char*) {}
 inline void check_block() {}
-inline void check_access(const void*, size_t, bool, bool, uintptr_t) {}
+inline void check_access(const void*, size_t, bool, bool, uintptr_t, bool = true) {}
 inline void check_unwritten(const void*, size_t) {}
 inline void check_done() {}
 #endif

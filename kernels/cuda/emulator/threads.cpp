@@ -391,7 +391,7 @@ void emulated_copy_wait(int keep) {
     size_t kept = 0;
     for (auto& copy : thread.copies)
         if (copy.group + keep < thread.group) {
-            check_access(copy.dst, copy.bytes, true, true, pc);
+            check_access(copy.dst, copy.bytes, true, true, pc, false);
             memcpy(copy.dst, copy.src, copy.src_bytes);
             memset(copy.dst + copy.src_bytes, 0, copy.bytes - copy.src_bytes);
         } else {
