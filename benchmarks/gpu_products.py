@@ -10,9 +10,9 @@ are used again and again, so what fits in the cache stays there, for ours and fo
 """
 import sys
 import time
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
-from multiprocessing.pool import ThreadPool
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -25,6 +25,8 @@ LEE = (784, *[240] * 7, 10)             # Lee et al.'s network, whose steps wait
 SHAPES = [(100, 784, 240), (100, 240, 240), (256, 1024, 1024), (1024, 784, 1024),
           (1024, 1024, 1024), (4096, 4096, 4096)]
 LADDER = [(4096, 4096, 4096), (1024, 784, 1024), (1024, 1024, 1024)]
+FEW, MANY = 24, 4096                    # blocks with which a tile is worth a try
+PROCESSES = 12                          # that compile
 SMALL_SHAPES = [(20, 33, 40)]
 RUNGS = {"naive": ("matmul", (32, 8), (), (32, 8)), "coalesced": ("matmul", (8, 32), (), (32, 8)),
          "shared": ("matmul", (32, 32), (), (32, 32)), "registers": ("matmul", (64, 64), (), 256),
@@ -70,6 +72,7 @@ class Products:
         return dense.descend_work(self.h, self.d, update_fields("sgd", (self.dW, None, 1e-3)),
                                   update_fields("sgd", (self.db, None, 1e-3)))
 
+    @lru_cache(maxsize=None)
     def wanted(self, kind):
         """What a kind computes, on a few rows, in float64; and where it is."""
         h, W, b, d = (self.host[x].astype(np.float64) for x in "hWbd")
@@ -107,8 +110,8 @@ class Products:
     def library(self, kind):
         """The product alone by cuBLAS."""
         import cupy
-        h, W, d = (getattr(self, x).view(cupy.ndarray) for x in "hWd")
-        out, e, dW = (getattr(self, x).view(cupy.ndarray) for x in ("out", "e", "dW"))
+        h, W, d = (getattr(self, x).view(type=cupy.ndarray) for x in "hWd")
+        out, e, dW = (getattr(self, x).view(type=cupy.ndarray) for x in ("out", "e", "dW"))
         if kind in ("dense", "target"):
             return cupy.matmul(h, W, out=out)
         if kind == "pull_back":
@@ -271,56 +274,52 @@ def with_tile(made, shape, tile):
     return made
 
 
-def groups(device):
-    """(name, operations, works as a function of a tile, check, cuBLAS) of what is to be tiled."""
-    for kind, shape in product(("dense", "pull_back", "dense_grad"), SHAPES):
-        if kind == "dense_grad" and shape == (100, 240, 240):
-            continue
-        one = Products(device, *shape)
-        yield (f"{kind} {shape}", operations(kind, *shape), [one], kind)
-    layers = [Products(device, 100, a, b) for a, b in zip(LEE, LEE[1:])]
-    yield ("descend all layers", sum(operations("descend", *x.shape) for x in layers), layers,
-           "descend")
-    yield ("target (100, 240, 240)", operations("target", 100, 240, 240), layers[1:2], "target")
-    yield ("target (256, 1024, 1024)", operations("target", 256, 1024, 1024),
-           [Products(device, 256, 1024, 1024)], "target")
+@lru_cache(maxsize=None)
+def layer(device, *shape):
+    """Arrays for a shape, made once."""
+    return Products(device, *shape)
 
 
-def fits(tile, name, made):
-    """Whether a tile is worth a try for so many operations."""
-    blocks = sum(w.blocks for w in made)
-    return 24 <= blocks <= 3000
+def groups(device, only):
+    """(name, kind, layers) of what is to be tiled."""
+    lee = [(100, a, b) for a, b in zip(LEE, LEE[1:])]
+    found = [(f"{kind} {shape}", kind, [shape])
+             for shape, kind in product(SHAPES, ("dense", "pull_back", "dense_grad"))]
+    found += [("descend, all layers", "descend", lee), ("pull_back, all layers", "pull_back", lee),
+              ("target (100, 240, 240)", "target", lee[1:2]),
+              ("target (256, 1024, 1024)", "target", [(256, 1024, 1024)])]
+    return [(name, kind, [layer(device, *shape) for shape in shapes])
+            for name, kind, shapes in found if only in name]
 
 
-def tiles(device, seconds, only=""):
+def candidates(products, kind):
+    """{label: works} of the tiles that are worth a try."""
+    made = {label: [with_tile(p.works(kind), p.shape, tile) for p in products]
+            for label, tile in CANDIDATES.items()}
+    return {label: works for label, works in made.items()
+            if FEW <= sum(w.blocks for w in works) <= MANY}
+
+
+def tiles(device, seconds, found):
     """Print the time of every tile for every kernel and shape."""
-    pool, end = ThreadPool(14), time.perf_counter() + seconds
-    for name, count, products, kind in groups(device):
-        if only not in name:
-            continue
-        made = {}
-        for label, tile in CANDIDATES.items():
-            works = [with_tile(p.works(kind), p.shape, tile) for p in products]
-            if fits(tile, name, works):
-                made[label] = works
-        pool.map(partial(prepared, device), made.values())
+    end = time.perf_counter() + seconds
+    for name, kind, products in found:
         rows = [("cuBLAS", best(device, lambda: [p.library(kind) for p in products]), None)]
-        for label, works in made.items():
+        for label, works in candidates(products, kind).items():
             if time.perf_counter() > end:
                 break
-            found = best(device, partial(device.run, works))
-            error = None
-            if kind in ("dense", "pull_back", "dense_grad") and isinstance(found, float):
+            seen, error = best(device, partial(device.run, works)), None
+            if kind in ("dense", "pull_back", "dense_grad") and isinstance(seen, float):
                 error = products[0].error(kind)
-            rows.append((label, found, error))
-        report(name, count, rows)
+            rows.append((label, seen, error))
+        report(name, sum(operations(kind, *p.shape) for p in products), rows)
 
 
-def prepared(device, works):
-    """Compile what works need."""
+def compile_one(what):
+    """Compile a kernel, in a process of its own; CuPy keeps it on disk."""
+    from minicredit.kernels.cuda import gpu
     try:
-        for group in work.grouped(works):
-            device.prepare(*work.compiled(group[0]))
+        gpu.loaded(*what)
     except Exception:                                   # it fails again where it is reported
         pass
 
@@ -348,15 +347,26 @@ def report(name, count, rows):
 
 def main(seconds=60, only=""):
     """The ladder, then every tile."""
-    device = a_device(False)
+    start, device = time.perf_counter(), a_device(False)
+    found = groups(device, only)
+    needed = {work.compiled(works[0]) for _, kind, products in found
+              for works in candidates(products, kind).values()}
+    with get_context("spawn").Pool(PROCESSES) as pool:
+        pool.map(compile_one, needed, chunksize=1)
+    print(f"{len(needed)} kernels after {time.perf_counter() - start:.0f} s", flush=True)
+    ladder(device)
+    tiles(device, float(seconds) - (time.perf_counter() - start), found)
+
+
+def ladder(device):
+    """Print the time of every rung."""
     for shape in LADDER:
-        products = Products(device, *shape)
+        products = layer(device, *shape)
         rows = [("cuBLAS", best(device, partial(products.library, "dense")), None)]
         for name in RUNGS:
             found = best(device, partial(products.rung, name))
             rows.append((name, found, products.rung_error() if isinstance(found, float) else None))
         report(f"ladder {shape}", operations("dense", *shape), rows)
-    tiles(device, float(seconds), only)
 
 
 if __name__ == "__main__":
