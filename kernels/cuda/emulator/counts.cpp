@@ -24,7 +24,7 @@ struct Site {
 };
 struct Cost { size_t paid, least; };
 
-std::map<uintptr_t, Site> sites;
+std::map<std::pair<uintptr_t, bool>, Site> sites;       // a copy reads and writes at one place
 int64_t counted = -1;
 
 // 8- and 16-byte accesses go in 2 and 4 parts, each a half or a quarter of the warp.
@@ -67,7 +67,7 @@ void count_launch(int64_t block) {
 void count_access(uintptr_t pc, bool shared, bool write, int bytes, uintptr_t offset) {
     const Thread& thread = me();
     if (counted != int64_t(thread.block->number)) return;
-    Site& site = sites[pc];
+    Site& site = sites[{pc, write}];
     site.shared = shared;
     site.write = write;
     site.bytes = bytes;
@@ -80,7 +80,7 @@ void count_access(uintptr_t pc, bool shared, bool write, int bytes, uintptr_t of
 // A line for each place in the code: address|shared|write|bytes|requests|cost|least possible.
 extern "C" size_t emulated_counts(char* out, size_t capacity, uintptr_t base) {
     std::string all;
-    for (auto& [pc, site] : sites) {
+    for (auto& [place, site] : sites) {
         Cost sum{0, 0};
         for (auto& [key, request] : site.requests) {
             const Cost cost = site.shared ? of_shared(site, request) : of_global(site, request);
@@ -88,7 +88,7 @@ extern "C" size_t emulated_counts(char* out, size_t capacity, uintptr_t base) {
             sum.least += cost.least;
         }
         char line[160];
-        snprintf(line, sizeof line, "%lx|%d|%d|%d|%zu|%zu|%zu\n", (unsigned long)(pc - base),
+        snprintf(line, sizeof line, "%lx|%d|%d|%d|%zu|%zu|%zu\n", (unsigned long)(place.first - base),
                  site.shared, site.write, site.bytes, site.requests.size(), sum.paid, sum.least);
         all += line;
     }
