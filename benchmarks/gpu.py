@@ -141,10 +141,11 @@ class Process:
                          for row in self.rows}
 
     def last_words(self):
-        """The last line that a process which died complained with."""
+        """How a process died, and the last line that it complained with."""
+        code = self.process.wait(PATIENCE)
         self.complaints.seek(0)
-        lines = self.complaints.read().strip().splitlines()
-        return f"died: {lines[-1][:200]}" if lines else "died without a word"
+        lines = self.complaints.read().strip().splitlines() or ["not a word"]
+        return f"died with {code}: {lines[-1][:200]}"
 
     def end(self):
         """It is not needed any more."""

@@ -115,6 +115,11 @@ def contenders(library, task, at_once, device):
     return chosen(task, at_once, device)
 
 
+def is_recorded(ops):
+    """Whether a recorder has recorded a step."""
+    return any(step.launches for step in ops.seen.values())
+
+
 def finisher(library, contender, device):
     """What waits until all is done that a contender has begun."""
     if library == "ours":
@@ -146,10 +151,12 @@ def prepare(library, number, options):
         try:
             one = makers[name](still)
             begin, finish = getattr(one, "launch", one.step), finisher(library, one, device)
-            for _ in range(1 if options["small"] else SETTLE):
+            for _ in range(2 if options["small"] else SETTLE):
                 begin()
             finish()
             ready[name] = begin, finish, getattr(one, "at_once", 1)
+            if name == OURS and not is_recorded(one.rule.net.ops):
+                left_out["a launch a step"] = f"not recorded: {one.rule.net.ops.why}"
         except Exception as failed:
             left_out[name] = brief(failed)
     if library == "torch":

@@ -12,8 +12,10 @@ from benchmarks.gpu_steps import compared_with
 from benchmarks.tables import between_markers, piped
 from benchmarks.timing import ratios, spread
 
+LADDER, CUBLAS = "ladder ", "cuBLAS"
 BEGIN, END = "<!-- bench-gpu: begin -->", "<!-- bench-gpu: end -->"
 TITLES = {"products": "Products", "images": "Layers of images",
+          "ladder": "The ladder: TF/s, and the share of cuBLAS's in the same run",
           "steps": "One step of a rule, microseconds",
           "epochs": "An epoch of every rule, seconds: a slice of a pass, times the steps of an epoch"}
 READ = ("Cells: microseconds, and how many times as long as ours that is: median (least to most) "
@@ -80,6 +82,19 @@ def contender_table(rows):
     return ["", *names, "ceiling"], [line for line in lines if set(line[1:]) != {"-"}]
 
 
+def ladder_table(rows):
+    """A rung a column: operations a second, and the share of cuBLAS's."""
+    names, lines = list(dict.fromkeys(name for row in rows for name in row["times"])), []
+    names.sort(key=lambda name: name == CUBLAS)
+    for row in (row for row in rows if row["times"]):
+        lines.append([row["what"].removeprefix(LADDER)])
+        for name in names:
+            times, reached = row["times"].get(name), ratios(row["times"], name, CUBLAS)
+            lines[-1].append("-" if not times else f"{row['operations'] / median(times) / 1e12:.2f}"
+                             + (f", {percent(reached[0])}" if reached and name != CUBLAS else ""))
+    return ["", *names], lines
+
+
 def epoch_table(rows):
     """A network a column, a rule a line; seconds."""
     nets = list(dict.fromkeys(row["what"] for row in rows))
@@ -101,14 +116,22 @@ def notes(rows):
             for why, where in found.items()]
 
 
+def tables(rows, titles):
+    """(title, columns, lines, rows) of each table that the rows fill."""
+    every, groups = [c for row in rows for c in row.get("ceilings") or ()], {}
+    for row in rows:
+        group = "ladder" if row["what"].startswith(LADDER) else row["group"]
+        groups.setdefault(group, []).append({**row, "ceilings": row.get("ceilings") or every})
+    for group, of in groups.items():
+        table = {"ladder": ladder_table, "epochs": epoch_table}.get(group, contender_table)
+        yield titles.get(group, TITLES[group]), *table(of), of
+
+
 def markdown(rows, heading, titles):
     """All tables."""
-    text, groups = [heading, "", READ, ""], {}
-    for row in rows:
-        groups.setdefault(row["group"], []).append(row)
-    for group, of in groups.items():
-        columns, lines = epoch_table(of) if group == "epochs" else contender_table(of)
-        text += [f"**{titles.get(group, TITLES[group])}**", ""]
+    text = [heading, "", READ, ""]
+    for title, columns, lines, of in tables(rows, titles):
+        text += [f"**{title}**", ""]
         text += [*piped([columns, ["---"] + ["---:"] * (len(columns) - 1), *lines]), ""]
         text += [*(f"- {note}" for note in notes(of)), ""] if notes(of) else []
     return "\n".join(text).rstrip() + "\n"

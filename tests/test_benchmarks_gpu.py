@@ -150,7 +150,7 @@ def test_a_contender_that_dies_is_left_out_and_told(process, tmp_path):
     session = gpu.Session(args, "command")
     first, second = (session.row("steps", gpu_steps, number, [process], 1.0) for number in (0, 1))
     assert len(first["times"]["a"]) == 2
-    assert not second["times"] and second["left_out"]["a"] == "died: nothing works"
+    assert not second["times"] and second["left_out"]["a"] == "died with 1: nothing works"
 
 
 def test_who_prepares_for_too_long_is_ended_and_told(process):
@@ -201,6 +201,12 @@ def test_an_epoch_is_its_steps():
     rows = [{"group": "epochs", "what": net, "rule": "bp", "steps": 430, "left_out": {},
              "times": {"minicredit": [1e-3]}} for net in ("mnist-fc", "mnist-lc")]
     assert "| bp | 0.43 | 0.43 |" in gpu_tables.markdown(rows, "heading", {})
+
+
+def test_a_rung_is_told_in_operations_a_second_and_as_a_share_of_cublas():
+    one = row(group="products", what="ladder 4 x 4", times={"cuBLAS": [1e-4], "naive": [2e-3]})
+    page = gpu_tables.markdown([one], "heading", {})
+    assert "| 4 x 4 | 0.10, 5 % | 2.00 |" in page
 
 
 def test_the_readme_has_the_markers():
