@@ -71,7 +71,7 @@ def alike(x, y, n):
 
 
 class Pass(Ours):
-    """A pass over a few batches, as training does it: MANY steps in a launch, losses read at the end.
+    """A pass over a few batches, as training does it: MANY steps a launch, losses read at the end.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- bench-gpu: begin -->", "<!-- bench-gpu: end -->"
 TITLES = {"products": "Products", "images": "Layers of images",
           "ladder": "The ladder: TF/s, and the share of cuBLAS's in the same run",
           "steps": "One step of a rule, microseconds",
-          "epochs": "An epoch of every rule, seconds: a slice of a pass, times the steps of an epoch"}
+          "epochs": "An epoch of every rule, seconds: a slice of it, times the steps of an epoch"}
 READ = ("Cells: microseconds, and how many times as long as ours that is: median (least to most) "
         "over the rounds. *minicredit* launches a recorded step as one CUDA graph; *x20* is 20 "
         "steps in a launch (ours: a pass over batches that lie on the GPU, as training does it), "
@@ -49,7 +49,8 @@ def share(row, name):
 
 def figures(number):
     """Three figures, without an exponent."""
-    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    digits = 0 if number >= 100 else 1 if number >= 10 else 2
+    return f"{number:.{digits}f}"
 
 
 def percent(number):

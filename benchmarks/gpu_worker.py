@@ -1,12 +1,13 @@
 """One process on the GPU: prepares contenders, then times one each time it is asked.
 
-    python -m benchmarks.gpu_worker     questions come on stdin, answers go to stdout, JSON, a line each
+    python -m benchmarks.gpu_worker     JSON, a line each: questions on stdin, answers on stdout
 
     {"prepare": [row, ...], "part", "library", "options", "seconds"}
-                                                            an answer a row: errors, left_out, names
-    {"time": [row, name], "seconds", "id"}                  {"seconds": of a step}, or {"failed"}; id
-    {"measure": part, "options"}                            an answer a row, from a part that does
-                                                            all by itself; then {"done": true}
+                        an answer a row: errors, left_out, names
+    {"time": [row, name], "seconds", "id"}
+                        {"seconds": of a step}, or {"failed"}; and the id
+    {"measure": part, "options"}
+                        an answer a row, from a part that does all by itself; then {"done": true}
 
 Every library has a process of its own, so no two meet, one that hangs or dies takes only its own
 rows with it, and all compile at the same time, before anything is timed.  `benchmarks.gpu` asks.

@@ -50,7 +50,7 @@ def same(got, want):
 
 
 def pytest_addoption(parser):
-    """--require-gpu, so that a run that should have a GPU cannot pass by skipping; --bare-memory."""
+    """--require-gpu: a run that should have a GPU cannot pass by skipping; and --bare-memory."""
     parser.addoption("--require-gpu", action="store_true",
                      help="what is marked gpu fails where there is no GPU; it is not skipped")
     parser.addoption("--bare-memory", action="store_true",

@@ -1,4 +1,4 @@
-"""The benchmarks for a GPU run on a CPU, keep what they have, and admit no contender that is wrong."""
+"""The benchmarks for a GPU run on a CPU, keep what they have, and admit nobody who is wrong."""
 import subprocess
 import sys
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""On a GPU: instructions are what the emulator takes them for, kernels and replayed steps are right.
+"""On a GPU: instructions are what the emulator takes them for, kernels and replayed steps right.
 
     pytest -m gpu --require-gpu                 everything that a GPU can be asked, in every file
     compute-sanitizer --tool memcheck python -m pytest -m gpu --require-gpu --bare-memory \\
