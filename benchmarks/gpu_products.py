@@ -1,4 +1,4 @@
-"""What the products of matrices cost on a GPU, beside cuBLAS; and what each rung of the ladder is worth.
+"""What the products of matrices cost on a GPU, beside cuBLAS; what each rung of the ladder is worth.
 
     python -m benchmarks.gpu_products           the ladder, and every tile of every kernel: choose
                                                 tiles for `kernels.cuda.dense.TILES` from this
@@ -35,7 +35,7 @@ RUNGS = {"naive": ("matmul", (32, 8), (), (32, 8)), "coalesced": ("matmul", (8, 
          "3 x tf32": ("matmul_tensor", None, (("TENSOR", 3),), 256)}
 
 
-# Calls ----------------------------------------------------------------------------------------------
+# Calls --------------------------------------------------------------------------------------------
 
 class Products:
     """Arrays for one shape, and the calls that use them.
@@ -124,7 +124,7 @@ def operations(kind, N, n_in, n_out):
     return 2 * N * n_in * n_out * (2 if kind == "target" else 1)
 
 
-# Time -----------------------------------------------------------------------------------------------
+# Time ---------------------------------------------------------------------------------------------
 
 class Timer:
     """Seconds of a call: many of them one after the other, without Python between.
@@ -171,7 +171,7 @@ def timed(contenders, options, device):
     return times, left_out
 
 
-# The table of the operations ------------------------------------------------------------------------
+# The table of the operations ----------------------------------------------------------------------
 
 def measure(options):
     """See `benchmarks.gpu`: rows of the table, one by one."""
@@ -216,7 +216,7 @@ def a_device(small):
     return Device()
 
 
-# Every tile -----------------------------------------------------------------------------------------
+# Every tile ---------------------------------------------------------------------------------------
 
 CANDIDATES = {                          # BM, BN, BK, TM, TN, SPLIT, STAGES, BLOCKS, TENSOR
     "16x16/16": (16, 16, 64, 4, 4, 16, 4, 2, 0),

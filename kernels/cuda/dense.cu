@@ -9,7 +9,8 @@ typedef Operand<BM, TM, true> Rows;                 // h (N, n_in): k runs along
 typedef Operand<BN, TN, false> Columns;             // W (n_in, n_out): the columns do
 typedef Product<Rows, Columns> HW;
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) dense(const Group<Dense> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+dense(const Group<Dense> group) {
     __shared__ __align__(16) real pool[HW::POOL];
     int block;
     const Dense& p = group.mine(block);

@@ -11,7 +11,8 @@ typedef Operand<BM, TM, false> Rows;                // h (N, n_in): its columns 
 typedef Operand<BN, TN, false> Columns;             // delta (N, n_out)
 typedef Product<Rows, Columns> HDelta;
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) dense_grad(const Group<DenseGrad> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+dense_grad(const Group<DenseGrad> group) {
     __shared__ __align__(16) real pool[HDelta::POOL];
     int block;
     const DenseGrad& p = group.mine(block);

@@ -17,7 +17,8 @@ typedef Operand<BM, TM, false> Rows;                // h (N, n_in): its columns 
 typedef Operand<BN, TN, false> Columns;             // delta (N, n_out)
 typedef Product<Rows, Columns> HDelta;
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) descend(const Group<Descend> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+descend(const Group<Descend> group) {
     __shared__ __align__(16) real pool[HDelta::POOL];
     __shared__ Rates W_rates;
     __shared__ Rates b_rates;

@@ -7,8 +7,8 @@
 //     registers   64 x 64 numbers a block, 4 x 4 a thread: 8 reads of shared memory for 16 products
 //     quads       reads and copies of four numbers at a time; the next stage is fetched while this
 //                 one is multiplied
-//     warps       tile.cuh, as dense.cu uses it: 8 x 8 a thread (64 products for 16 reads), a warp's
-//                 threads close together, copies that need no registers
+//     warps       tile.cuh, as dense.cu uses it: 8 x 8 a thread (64 products for 16 reads), threads
+//                 of a warp close together, copies that need no registers
 //     tensor      tensor.cuh: tensor cores, see matmul_tensor.cu
 //
 // Each rung adds one idea to the one above; all are called alike, with A (m, k), B (k, n), C (m, n)
@@ -63,8 +63,8 @@ extern "C" __global__ void shared(const real* A, const real* B, real* C, int m, 
 // One thread, 4 x 4 numbers, 16 apart; a block of 256 threads, 64 x 64.
 extern "C" __global__ void __launch_bounds__(256) registers(const real* A, const real* B, real* C,
                                                             int m, int n, int k) {
-    __shared__ real a[16][65];                      // A's tile transposed; the 65th keeps 16 threads
-    __shared__ real b[16][64];                      // that store a line out of each other's banks
+    __shared__ real a[16][65];                  // A's tile transposed; the 65th keeps 16 threads
+    __shared__ real b[16][64];                  // that store a line out of each other's banks
     const int x = threadIdx.x % 16, y = threadIdx.x / 16;
     const int top = blockIdx.y * 64, left = blockIdx.x * 64;
     real sum[4][4] = {};
@@ -146,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(256) quads(const real* A, const rea
                 C[size_t(top + y + r) * n + left + x + c] = sum[r][c];
 }
 
-// 8 x 8 numbers a thread, 128 x 128 a block of a grid of one dimension: dense.cu without its dressing.
+// 8 x 8 numbers a thread, 128 x 128 a block of a grid of one dimension: dense.cu undressed.
 typedef Operand<BM, TM, true> Rows;
 typedef Operand<BN, TN, false> Columns;
 typedef Product<Rows, Columns> AB;

@@ -1,4 +1,4 @@
-// matmul_tensor.cu -- the last rung of the ladder in matmul.cu: C = A B by tensor cores, tensor.cuh.
+// matmul_tensor.cu -- the last rung of the ladder in matmul.cu: C = A B by tensor cores.
 //
 //     TENSOR 1    tf32: a mantissa of 10 bits, errors of 1e-3
 //     TENSOR 3    each number as a sum of two: three products for one, and errors like a float's

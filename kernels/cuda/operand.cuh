@@ -1,4 +1,4 @@
-// operand.cuh -- A or B of a product: how a stage of it is filled, and where a number is kept in it.
+// operand.cuh -- A or B of a product: how a stage of it is filled, and where it keeps a number.
 //
 // WIDE of its rows (A) or columns (B) belong to a block's tile, MINE of them to a thread.  Either k
 // runs along a line of memory (ALONG_K) or the rows or columns do; the stage has the same lines.

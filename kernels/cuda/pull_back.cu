@@ -8,13 +8,17 @@
 #include "nonlinearity.cuh"
 #include "tile.cuh"
 
-struct PullBack { const real* delta; const real* W; const real* h; real* out; int N, n_out, n_in, f; };
+struct PullBack {
+    const real* delta; const real* W; const real* h; real* out;
+    int N, n_out, n_in, f;
+};
 
 typedef Operand<BM, TM, true> Rows;                 // delta (N, n_out): k runs along its lines
 typedef Operand<BN, TN, true> Columns;              // W (n_in, n_out): it does here as well
 typedef Product<Rows, Columns> DeltaW;
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) pull_back(const Group<PullBack> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+pull_back(const Group<PullBack> group) {
     __shared__ __align__(16) real pool[DeltaW::POOL];
     int block;
     const PullBack& p = group.mine(block);

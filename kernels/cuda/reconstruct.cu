@@ -16,7 +16,8 @@ typedef Operand<BM, TM, true> Rows;                 // h (N, n_above)
 typedef Operand<BN, TN, false> Columns;             // V (n_above, n_below)
 typedef Product<Rows, Columns> HV;
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) reconstruct(const Group<Reconstruct> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+reconstruct(const Group<Reconstruct> group) {
     __shared__ __align__(16) real pool[HV::POOL];
     int block;
     const Reconstruct& p = group.mine(block);

@@ -2,8 +2,8 @@
 //
 //     h_hat' = h' + (f(h_hat V + c) - f(h V + c))
 //
-// A block makes BM / 2 rows of h_hat'.  Its tile of the product has twice as many: in the upper half
-// h_hat V, in the lower half h V, from the same columns of V, which are read once.  The two numbers
+// A block makes BM / 2 rows of h_hat'.  Its tile of the product has twice as many: in the upper
+// half h_hat V, in the lower half h V, from the same columns of V, which are read once.  The two numbers
 // of an entry end up in the same thread, and were added up in the same order: where h_hat is h, bit
 // for bit, the bracket is 0 and h_hat' is h'.
 #include "group.cuh"
@@ -19,7 +19,8 @@ typedef Operand<BM, TM, true, true> Rows;           // h_hat (N, n_above) over h
 typedef Operand<BN, TN, false> Columns;             // V (n_above, n_below)
 typedef Product<Rows, Columns> Both;
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) target(const Group<Target> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+target(const Group<Target> group) {
     __shared__ __align__(16) real pool[Both::POOL];
     int block;
     const Target& p = group.mine(block);
@@ -31,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) target(const Group
     Both::start(rows, V, p.n_above, pool);
     Both::make(rows, V, p.n_above, pool, a);
 #pragma unroll
-    for (int x = 0; x < EACH / 2; ++x) {            // numbers x and x + EACH / 2 are BM / 2 rows apart
+    for (int x = 0; x < EACH / 2; ++x) {        // x and x + EACH / 2 are BM / 2 rows apart
         const int n = first + Both::row(x), j = tile.column + Both::column(x);
         if (n >= p.N || j >= p.n_below) continue;
         const size_t at = size_t(n) * p.n_below + j;

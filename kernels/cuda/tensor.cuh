@@ -23,8 +23,8 @@ template <class A, class B> struct Multiply {
     static constexpr int PITCH = BN + 8;            // of slices' sums: rows in other banks
     static_assert(TOTALS > 0 && BK % TOTALS == 0, "tensor: columns");
 
-    // Of a thread's x-th sum, in the tile.  Lane l has row l / 4 and columns 2 (l % 4) of a fragment,
-    // and those 8 rows below, see device.cuh.
+    // Of a thread's x-th sum, in the tile.  Lane l has two columns from 2 (l % 4) on in rows l / 4
+    // and l / 4 + 8 of a fragment, see device.cuh.
     static __device__ __forceinline__ int row(int x) {
         return row_of(x / (4 * FJ)) + x % 4 / 2 * 8;
     }
@@ -32,7 +32,8 @@ template <class A, class B> struct Multiply {
         return first_column() + x / 4 % FJ * 8 + threadIdx.x % 4 * 2 + x % 2;
     }
     static __device__ __forceinline__ int row_of(int i) {
-        return (i * WARPS_DOWN + threadIdx.x % SLICE / 32 / WARPS_ACROSS) * 16 + threadIdx.x % 32 / 4;
+        const int warp_row = threadIdx.x % SLICE / 32 / WARPS_ACROSS;
+        return (i * WARPS_DOWN + warp_row) * 16 + threadIdx.x % 32 / 4;
     }
     static __device__ __forceinline__ int first_column() {
         return threadIdx.x / 32 % WARPS_ACROSS * 8 * FJ;
@@ -52,7 +53,8 @@ template <class A, class B> struct Multiply {
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
                     const int n = first_column() + j * 8 + threadIdx.x % 32 / 4;
-                    parts(number<B>(stage_b, n, k + threadIdx.x % 4 + 4 * e), high[j][e], low[j][e]);
+                    const float b = number<B>(stage_b, n, k + threadIdx.x % 4 + 4 * e);
+                    parts(b, high[j][e], low[j][e]);
                 }
 #pragma unroll
             for (int i = 0; i < FI; ++i) row_of_fragments(stage_a, k, i, high, low, sum);
@@ -66,14 +68,15 @@ template <class A, class B> struct Multiply {
 
     // FJ fragments of C, from one of A and those of B.
     static __device__ __forceinline__ void row_of_fragments(
-        const real* stage, int k, int i, const unsigned (&high)[FJ][2], const unsigned (&low)[FJ][2],
-        real (&sum)[TM * TN]) {
+        const real* stage, int k, int i, const unsigned (&high)[FJ][2],
+        const unsigned (&low)[FJ][2], real (&sum)[TM * TN]) {
         unsigned a_high[4];
         unsigned a_low[4];
 #pragma unroll
-        for (int e = 0; e < 4; ++e)
-            parts(number<A>(stage, row_of(i) + e % 2 * 8, k + threadIdx.x % 4 + e / 2 * 4), a_high[e],
-                  a_low[e]);
+        for (int e = 0; e < 4; ++e) {
+            const int m = row_of(i) + e % 2 * 8;
+            parts(number<A>(stage, m, k + threadIdx.x % 4 + e / 2 * 4), a_high[e], a_low[e]);
+        }
         float c[FJ][4] = {};
         if (TENSOR == 3) {
 #pragma unroll
@@ -88,7 +91,8 @@ template <class A, class B> struct Multiply {
     }
 
     // A stage's number in row or column `at`, for one k.
-    template <class X> static __device__ __forceinline__ real number(const real* stage, int at, int k) {
+    template <class X>
+    static __device__ __forceinline__ real number(const real* stage, int at, int k) {
         return X::DEEP ? stage[X::spot(at, k)] : stage[X::spot(k, at)];
     }
 

@@ -9,8 +9,8 @@
 // next ones, STAGES in all, are on their way.  Where C has few tiles, SPLIT slices of threads share
 // one tile: each takes its part of every stage, and in the end their sums are added up, in order.
 //
-// What a stage is filled with is told in operand.cuh; how it is multiplied, in registers.cuh (TM x TN
-// numbers of C by a thread) and tensor.cuh (32 TM TN of them by a warp, on a tensor core).
+// What a stage is filled with is told in operand.cuh; how it is multiplied, in registers.cuh (TM x
+// TN numbers of C by a thread) and tensor.cuh (32 TM TN of them by a warp, on a tensor core).
 #pragma once
 #include "device.cuh"
 
