@@ -1,7 +1,8 @@
 """The command line: `minicredit ...` or `python -m minicredit ...`.
 
-Exit codes: 0 done; 2 something handed in is wrong, said in one line; 3 every run diverged;
-130 interrupted, with what was finished saved.
+Exit codes: 0 done; 2 something handed in is wrong, said in one line; 3 every run diverged; 4 the
+disk is full or gone, with what was kept; 130 and 143 stopped by SIGINT and SIGTERM, with a
+checkpoint and the command that goes on.
 """
 import os
 import shlex
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from minicredit import kernel_command
 from minicredit.arguments import configuration, given_options, parser, shared_options
-from minicredit.errors import UserError
+from minicredit.errors import NotSaved, UserError
 from minicredit.rules import RULES
+from minicredit.signals import Signals, Stopped
 
 
 def load_data(config):
@@ -59,33 +61,68 @@ def folder_for(out):
 
 def work(args, command):
     """`compare` and `train`: run, show, save."""
-    from minicredit import compare, report, screen, summary
+    from minicredit import compare
+    from minicredit.job import Job
     config = configuration(args, command)
-    data = load_data(config)
-    compare.check(config, data)
-    needs = foreseen(config, data, args.memory)
-    folder = folder_for(args.out)
-    results = {"config": config, "versions": compare.versions(), "runs": []}
-    interrupted = False
+    with Signals() as signals:
+        data = load_data(config)
+        compare.check(config, data)
+        needs = foreseen(config, data, args.memory)
+        folder = folder_for(args.out)
+        with Job(folder, config, compare.versions(), signals, args.resume, args.checkpoint_steps,
+                 args.checkpoint_minutes, warn) as job:
+            return finish(job, config, data, needs, args.quiet)
+
+
+def finish(job, config, data, needs, quiet):
+    """Every run of a job that is not done, and then the report; the exit code."""
+    from minicredit import compare, screen
+    results = {"config": config, "versions": job.versions, "runs": []}
     try:
-        with screen.screen(config, args.quiet) as shown:
-            for record in compare.runs(config, data, shown, needs):
+        with screen.screen(config, quiet) as shown:
+            for record in compare.runs(config, data, shown, needs, job):
                 results["runs"].append(record)
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as stop:
+        stopped = getattr(stop, "number", 2)
+        save(results, data, job, quiet)
+        print(f"minicredit: stopped by {stop or 'SIGINT'}; {job.kept()}", file=sys.stderr)
+        return 128 + stopped
+    save(results, data, job, quiet)
+    job.finished()
+    failed = [run["failed"] for run in results["runs"] if "failed" in run]
+    if len(failed) < len(results["runs"]):
+        return 0
+    print(f"minicredit: every run diverged: {failed[0]}", file=sys.stderr)
+    return 3
+
+
+def save(results, data, job, quiet):
+    """The report of the runs that are done; said where it is.
+
+    Raises
+    ------
+    NotSaved
+        If it cannot be written; what was learned is in the checkpoints.
+    """
+    from minicredit import compare, report, summary
     results["damaged_pictures"] = damaged(data)
-    order = list(config["rules"])
+    order = list(results["config"]["rules"])
     results["runs"].sort(key=lambda run: (order.index(run["rule"]), run["seed"]))
-    if results["runs"]:
-        report.write(results, folder, compare.about())
-        if not args.quiet:
-            print_summary(summary.summary(results))
-        print(f"results: {folder / 'report.html'}")
-    if interrupted:
-        print("interrupted: finished runs are saved" if results["runs"] else
-              "interrupted before the first run was finished: nothing saved", file=sys.stderr)
-        return 130
-    return 3 if all("failed" in run for run in results["runs"]) else 0
+    if not results["runs"]:
+        return
+    try:
+        report.write(results, job.folder, compare.about())
+    except OSError as error:
+        raise NotSaved(f"{job.folder}: the report cannot be written: {error.strerror}; "
+                       f"{job.kept()}") from None
+    if not quiet:
+        print_summary(summary.summary(results))
+    print(f"results: {job.folder / 'report.html'}")
+
+
+def warn(text):
+    """A line on stderr."""
+    print(f"minicredit: {text}", file=sys.stderr)
 
 
 def foreseen(config, data, most):
@@ -141,6 +178,7 @@ def look_for(args, command):
 def run_again(args, command):
     """`reproduce`: every row of a table that is not there yet, then the table."""
     from minicredit import reproduce
+    from minicredit.job import unfinished
     table = reproduce.read(args.table)
     rows, out = reproduce.rows_of(table, args.rows), args.out or Path("runs") / args.table
     for row in rows:
@@ -149,6 +187,7 @@ def run_again(args, command):
         command = shlex.join(["minicredit", *words])
         if reproduce.finished(out / row, configuration(job, command)):
             continue
+        job.resume = unfinished(out / row)
         if not args.quiet:
             print(f"{row}: {command}", flush=True)
         code = work(job, command)
@@ -250,6 +289,12 @@ def main(argv=None):
     except (UserError, ImportError) as error:
         print(f"minicredit: {error}", file=sys.stderr)
         return 2
+    except NotSaved as error:
+        print(f"minicredit: {error}", file=sys.stderr)
+        return 4
+    except Stopped as stop:
+        print(f"minicredit: stopped by {stop}", file=sys.stderr)
+        return 128 + stop.number
     except KeyboardInterrupt:
         print("minicredit: interrupted", file=sys.stderr)
         return 130

@@ -78,6 +78,10 @@ def add_job_options(parser, kept=True):
         add("--seeds", type=positive, metavar="K", help="runs of each rule (3 for digits, else 1)")
         add("--out", type=Path, metavar="DIR", help="where the results go, in the place of earlier "
             "ones there (runs/<time>)")
+        add("--resume", action="store_true", help="go on with the work in --out that was stopped")
+        add("--checkpoint-steps", type=positive, metavar="N", help="save every N steps, and not "
+            "after every epoch alone")
+        add("--checkpoint-minutes", type=positive, metavar="N", help="save every N minutes too")
     else:
         parser.set_defaults(seeds=1, out=None)
     add("--quiet", action="store_true", help="print only where the results are")

@@ -98,7 +98,7 @@ def expected(config, data):
     return {name: total * seconds_a_step(name, config, data.K, x, y) for name in config["rules"]}
 
 
-def runs(config, data, screen, needs):
+def runs(config, data, screen, needs, job=None):
     """Train every rule with every seed, the first seed of all rules first.
 
     Parameters
@@ -107,6 +107,8 @@ def runs(config, data, screen, needs):
     data : Dataset
     screen : see `minicredit.screen`
     needs : dict, as `minicredit.memory.needs` gives it
+    job : Job or None
+        Keeps what is done, and knows what was done before.
 
     Yields
     ------
@@ -117,10 +119,12 @@ def runs(config, data, screen, needs):
     memory = peaks(config, product(data.shape), data.K, needs)
     for seed in range(config["seeds"]):
         for name in config["rules"]:
-            yield {**run(name, config, data, seed, screen), "peak_memory_bytes": memory[name]}
+            keeper = job and job.keeper(name, seed)
+            record = run(name, config, data, seed, screen, keeper)
+            yield {**record, "peak_memory_bytes": memory[name]}
 
 
-def run(name, config, data, seed, screen):
+def run(name, config, data, seed, screen, keeper=None):
     """Train one rule with one seed; a dict as `results.json` holds it."""
     record = {"rule": name, "seed": seed, "epochs": []}
     screen.begin(name, seed)
@@ -128,7 +132,7 @@ def run(name, config, data, seed, screen):
         rule = build(name, config, data.K, seed)
         record["sizes"] = list(rule.net.sizes)
         for epoch in epochs(rule, data, config["epochs"], config["batch"], config["decay"], seed,
-                            screen.tell):
+                            screen.tell, keeper):
             record["epochs"].append(epoch)
             screen.epoch(epoch)
     except Diverged as diverged:

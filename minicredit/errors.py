@@ -8,3 +8,10 @@ it as one line, without a traceback, and exits with 2.  Every other exception is
 
 class UserError(ValueError):
     """Something a person handed in is wrong."""
+
+
+class NotSaved(Exception):
+    """Something could not be written while work was under way: the disk is full, or gone.
+
+    The message says what was kept.  The command line prints it as one line and exits with 4.
+    """

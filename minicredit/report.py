@@ -5,12 +5,12 @@ that is not finite is null in the file, a dash on the page, and missing from eve
 """
 import base64
 import json
-import os
 from html import escape
 from pathlib import Path
 from string import Template
 
 from minicredit.figure import FAMILIES, draw
+from minicredit.files import put
 from minicredit.summary import finished, in_order, plain, summary
 
 MIB = 2**20
@@ -57,19 +57,6 @@ def write(results, folder, about=None):
         "narrow_dark": draw(results, dark=True, narrow=True),
     }
     put(folder / "report.html", page(results, figures, about or {}).encode("utf-8", "replace"))
-
-
-def put(path, data):
-    """Write `data` beside `path` and rename it, so that nobody ever reads half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())                         # the name must not outrun the bytes
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def page(results, figures, about):

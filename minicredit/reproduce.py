@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from minicredit.errors import UserError
+from minicredit.job import unfinished
 from minicredit.presets import PRESETS
 
 if sys.version_info >= (3, 11):
@@ -93,7 +94,7 @@ def finished(folder, config):
         If it holds a row that was run otherwise.
     """
     path = folder / "results.json"
-    if not path.exists():
+    if not path.exists() or unfinished(folder):
         return False
     there = json.loads(path.read_text())["config"]
     fixed = [key for key in config if key not in ("command", "backend")

@@ -2,6 +2,7 @@
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -350,7 +351,7 @@ def test_a_write_that_fails_leaves_what_was_there(broken, before, tmp_path, monk
 
     def full(*_):
         raise OSError("no space left on device")
-    monkeypatch.setattr(report.os, broken, full)
+    monkeypatch.setattr(os, broken, full)
     with pytest.raises(OSError, match="no space"):
         report.put(file, b"the new numbers")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([before] if before else [])
@@ -358,8 +359,8 @@ def test_a_write_that_fails_leaves_what_was_there(broken, before, tmp_path, monk
 
 def test_the_three_files_are_all_renamed_into_place(tmp_path, undrawn, monkeypatch):
     renamed = []
-    replace = report.os.replace
-    monkeypatch.setattr(report.os, "replace",
+    replace = os.replace
+    monkeypatch.setattr(os, "replace",
                         lambda a, b: (renamed.append((a.parent, b.name)), replace(a, b)))
     report.write(sample(("bp",), 1, epochs=1), tmp_path)
     assert renamed == [(tmp_path, name) for name in ("results.json", "figure.png", "report.html")]

@@ -76,7 +76,7 @@ class Epoch:
 
         Parameters
         ----------
-        order : int64 array (n,)
+        order : int64 array (n,), or shorter, if the pass ends earlier
             The pass takes x[order[0]], x[order[1]], ...
         scales : sequence of float
             The scale of `rule.optimizers` at each step.
@@ -88,8 +88,8 @@ class Epoch:
         """
         step, clock, N = self.step, self.step.clock, len(self.step.x)
         total = len(order) // N
-        self.device.overwrite(self.order, order)
-        self.device.overwrite(self.table, np.array(scales[:total], np.float64))
+        self.device.overwrite(self.order, filled(order, len(self.order), np.int64))
+        self.device.overwrite(self.table, filled(scales[:total], len(self.table), np.float64))
         clock.own.update(steps=begin, examples=begin * N)
         scale(step.rule, scales[begin])
         clock.tell()
@@ -107,6 +107,13 @@ class Epoch:
         if step.result is None:
             return None
         return self.device.to_numpy(self.losses)[begin * N:total * N]
+
+
+def filled(values, n, dtype):
+    """Values, and zeros behind them; array (n,)."""
+    array = np.zeros(n, dtype)
+    array[:len(values)] = values
+    return array
 
 
 def scale(rule, value):

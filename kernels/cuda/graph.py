@@ -87,8 +87,8 @@ class Recorder:
         step = self.seen[key] = Step(self.device, learn, x, y)
         return self.record(key, step)
 
-    def epoch(self, learn, split, order, batch, scales, tell=None):
-        """One pass over a data set that is kept on the device.
+    def epoch(self, learn, split, order, batch, scales, tell=None, first=0, end=None):
+        """One pass over a data set that is kept on the device, or some steps of it.
 
         Parameters
         ----------
@@ -99,13 +99,16 @@ class Recorder:
         scales : sequence of float
             The scale of the rule's optimisers at each step.
         tell : function of the number of steps that are done, or None
+        first, end : int
+            The steps to take: those from `first` to before `end`.
 
         Yields
         ------
         step : int
         loss : array of the host, each example's; None from a pass that has no loss
         """
-        number, steps = 0, -(-len(order) // batch)
+        order = order[:None if end is None else end * batch]
+        number, steps = first, -(-len(order) // batch)
         while number < steps:
             rows = order[number * batch:(number + 1) * batch]
             run = self.resident(learn, split, batch) if len(rows) == batch else None
