@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import Phase, settings
 
-from minicredit import create
+from minicredit import create, data
+from minicredit.compare import build as built
 from minicredit.kernels import BACKENDS, BackendError, load
 from minicredit.rules import RULES
+from minicredit.settings import hyperparameters
 
 settings.register_profile("minicredit", deadline=None, derandomize=True, database=None,
                           max_examples=int(os.environ.get("MINICREDIT_EXAMPLES", 20)))
@@ -25,6 +27,8 @@ settings.load_profile("minicredit")
 
 ULPS = 4                        # an entry is a short chain: product, sum, nonlinearity, difference
 SIZES = 3, 24, 20, 4            # no two layers alike, so that nothing transposed fits
+DIGITS = "64-24-20-10"          # and of a network for the digits
+TIMES, FLOOR = 12, 1e-5         # of float32's own rounding, that a run may be off, as in benchmarks
 
 
 def assert_close(got, want, terms=1, scale=None):
@@ -172,6 +176,33 @@ def arrays(rule):
 def copies(rule):
     """The same, copied."""
     return {name: array.copy() for name, array in arrays(rule).items()}
+
+
+def rule_of(name, backend, dtype="float32", net=DIGITS, **given):
+    """A rule on the digits' network; `backend` is a name."""
+    config = {"net": net, "activation": "tanh", "init": "glorot", "backend": backend,
+              "dtype": dtype, "rules": {name: hyperparameters(name, given)}}
+    return built(name, config, 10, seed=0)
+
+
+def batches(n, batch=50, seed=0):
+    """n batches of the digits."""
+    digits, random = data.load("digits").train, np.random.default_rng(seed)
+    for _ in range(n):
+        rows = random.permutation(digits.n)[:batch]
+        yield digits.x[rows], digits.y[rows]
+
+
+def course(rule, steps, batch=50):
+    """Each step's mean losses, with a learning rate that falls."""
+    ops, losses = rule.net.ops, []
+    for t, (x, y) in enumerate(batches(steps, batch)):
+        for optimizer in rule.optimizers:
+            optimizer.scale = 1 - t / steps
+        for learn in rule.passes:
+            loss = ops.take(learn, ops.asarray(x.astype(rule.net.dtype)), ops.asarray(y))
+        losses.append(float(loss.mean()))
+    return np.array(losses)
 
 
 def onehot(y, K):

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import assert_close, poison, same
-from test_recorder import FLOOR, TIMES, batches, course, rule_of
+from conftest import FLOOR, TIMES, assert_close, batches, course, poison, rule_of, same
 
 from minicredit import data, training
 from minicredit.errors import UserError

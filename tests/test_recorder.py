@@ -2,46 +2,15 @@
 import numpy as np
 import pytest
 from conftest import batch as any_batch
-from conftest import build, same
+from conftest import FLOOR, TIMES, batches, build, course, rule_of, same
 from numba import get_num_threads, set_num_threads
 
 from minicredit import data
-from minicredit.compare import build as built
 from minicredit.kernels import load, recording
 from minicredit.measure import evaluate
 from minicredit.rules import RULES
-from minicredit.settings import hyperparameters
 
-DIGITS = "64-24-20-10"
 PLAYED = sorted(set(RULES) - {"brsf", "kickback", "weight-mirror"})     # those are not recorded
-TIMES, FLOOR = 12, 1e-5         # of float32's own rounding, as in benchmarks.check
-
-
-def rule_of(name, backend, dtype="float32", net=DIGITS, **given):
-    """A rule on the digits' network; `backend` is a name."""
-    config = {"net": net, "activation": "tanh", "init": "glorot", "backend": backend,
-              "dtype": dtype, "rules": {name: hyperparameters(name, given)}}
-    return built(name, config, 10, seed=0)
-
-
-def batches(n, batch=50, seed=0):
-    """n batches of the digits."""
-    digits, random = data.load("digits").train, np.random.default_rng(seed)
-    for _ in range(n):
-        rows = random.permutation(digits.n)[:batch]
-        yield digits.x[rows], digits.y[rows]
-
-
-def course(rule, steps, batch=50):
-    """Each step's mean losses, with a learning rate that falls."""
-    losses = []
-    for t, (x, y) in enumerate(batches(steps, batch)):
-        for optimizer in rule.optimizers:
-            optimizer.scale = 1 - t / steps
-        for learn in rule.passes:
-            loss = rule.net.ops.take(learn, x.astype(rule.net.dtype), y)
-        losses.append(float(loss.mean()))
-    return np.array(losses)
 
 
 def arrays(rule):
