@@ -43,6 +43,7 @@ def run(args):
 
 def overview():
     """Print a row for each kernel."""
+    from rich.markup import escape
     from rich.table import Table
 
     from minicredit.kernels.cuda import compiled, source
@@ -59,7 +60,7 @@ def overview():
             used = [usages[key][kernel] for one in mine
                     if (key := (file, one.defines, compiled.ARCHITECTURES[-1])) in usages]
             name = kernel if kernel == file else f"{file}: {kernel}"
-            table.add_row(name, first_line(text), span(one.threads for one in mine),
+            table.add_row(name, escape(first_line(text)), span(one.threads for one in mine),
                           str(len(mine)), span(one.registers for one in used),
                           span(one.shared for one in used), span(one.spills for one in used),
                           str(len(waits(file))))

@@ -241,12 +241,7 @@ class Device(Common):
         module = self.module(file, tuple(dict(defines).items()))
         entry, signature = module.kernel(kernel)
         packed, pointers = signature.bind(args, address)
-        width = -(-max(x.nbytes for x in packed) // 16) * 16 if packed else 16
-        memory = np.empty(len(packed) * width, np.uint8)
-        places = np.arange(len(packed), dtype=np.uint64) * np.uint64(width)
-        places += np.uint64(memory.ctypes.data)
-        for i, x in enumerate(packed):
-            memory[i * width:i * width + x.nbytes] = np.frombuffer(x, np.uint8)
+        memory, places = laid_out(packed)
         given = (Argument * len(pointers))()
         if self.checked:
             for i, (name, x, const) in enumerate(pointers):
@@ -302,6 +297,16 @@ class Captured:
 
     def __init__(self, launches):
         self.launch = launches
+
+
+def laid_out(packed):
+    """A launch's arguments in one piece of memory, and where each begins."""
+    width = max((-(-x.nbytes // 16) * 16 for x in packed), default=16)
+    memory = np.empty(len(packed) * width, np.uint8)
+    for i, x in enumerate(packed):
+        memory[i * width:i * width + x.nbytes] = np.frombuffer(x, np.uint8)
+    places = np.arange(len(packed), dtype=np.uint64) * np.uint64(width)
+    return memory, places + np.uint64(memory.ctypes.data)
 
 
 def address(x):
