@@ -34,6 +34,7 @@ LIBRARIES = "ours", "torch", "compile", "jax"
 ALONE = "products", "images"    # parts that measure by themselves
 SHARES = {"products": 0.15, "images": 0.15, "prepare": 0.4, "steps": 0.2, "epochs": 0.1}
 PATIENCE = 15.0                 # seconds that an answer may take beyond what it should
+LEAST = 3                       # rounds of a row, however late it is
 GRACE = 30.0                    # and the last one of what is prepared
 PACKAGES = "numpy", "cupy-cuda13x", "cupy-cuda12x", "torch", "triton", "jax"
 
@@ -216,7 +217,7 @@ class Session:
         numbers = sorted({row for one in processes for row in one.rows})
         until = monotonic() + SHARES[part] * self.args.seconds
         for n, number in enumerate(numbers):
-            left = (until - monotonic()) / (len(numbers) - n)
+            left = max(until - monotonic(), 0) / (len(numbers) - n)
             own = [one for one in processes if number in one.rows]
             self.add(self.row(part, module, number, own, left))
 
@@ -232,7 +233,10 @@ class Session:
             row.update(said)
         turns = [(one, name) for one in processes for name in one.said[number]["names"]]
         burst = min(self.args.burst, seconds / (1.6 * (self.args.rounds + 1) * max(len(turns), 1)))
+        until = monotonic() + 2 * seconds
         for turn in range(self.args.rounds):
+            if turn >= LEAST and monotonic() > until:
+                break
             first = turn % max(len(turns), 1)
             for one, name in turns[first:] + turns[:first]:
                 self.turn(row, number, one, name, burst)

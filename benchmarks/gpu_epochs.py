@@ -14,7 +14,7 @@ from minicredit.rules import RULES
 
 IMAGES = {"mnist-fc": 55_000, "mnist-lc": 55_000, "cifar-fc": 45_000, "cifar-lc": 45_000}
 SMALL = {"64-2x8-10": 1000, "8x8x1-lc3x2s2-10": 1000}
-SLICE = 40                      # batches
+SLICE = 20                      # batches
 SIDE_BY_SIDE = 3                # processes for the network whose reference takes longest
 
 

@@ -22,7 +22,6 @@ from time import perf_counter
 SAYS = "benchmarks: "           # begins the lines that are ours, whatever libraries print
 PARTS = {"steps": "gpu_steps", "epochs": "gpu_epochs", "products": "gpu_products",
          "images": "gpu_images"}
-WARM = 2                        # calls before the first that counts, in which libraries settle
 SHARE = 0.15                    # of a burst, that wakes the GPU and does not count
 
 
@@ -57,10 +56,10 @@ class Clock:
     def burst(self, seconds):
         """Seconds a step, over as many as fill the burst."""
         if self.one is None:
-            self.calls(WARM)
-            self.one = self.calls(WARM) / WARM
-        self.calls(1 + int(SHARE * seconds / self.one))
-        n = max(WARM, int(seconds / self.one))
+            self.calls(1)
+            self.one = self.calls(1)
+        self.calls(int(SHARE * seconds / self.one))
+        n = max(1, int(seconds / self.one))
         self.one = self.calls(n) / n
         return self.one / self.at_once
 
