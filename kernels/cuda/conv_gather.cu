@@ -37,11 +37,13 @@ conv_gather(const Group<ConvGather> group) {
     for (int m = threadIdx.x; m < BM; m += THREADS) {
         const int n = (tile.row + m) / P, place = (tile.row + m) % P;
         const int y = place / at.C1 * at.s - at.top, x = (place % at.C1 * at.s - at.left) * at.ch;
-        memory.rows[m] = {n * n_in + y * at.C * at.ch + x, tile.row + m < rows ? y : OUTSIDE, x};
+        memory.rows[m] = {p.h + (n * n_in + y * at.C * at.ch + x),
+                          tile.row + m < rows ? y : OUTSIDE, x};
     }
-    for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {tile.column + n < p.F ? (tile.column + n) * (TRANSPOSED ? S : 1LL) : -1,
-                             0, 0};
+    for (int n = threadIdx.x; n < BN; n += THREADS) {
+        const int column = tile.column + n;
+        memory.columns[n] = {column < p.F ? p.W + column * (TRANSPOSED ? S : 1) : nullptr, 0, 0};
+    }
     auto term = [&](int k) {
         const int i = k / width, x = k % width;
         return Inner{i * at.C * at.ch + x, (long long)k * (TRANSPOSED ? 1 : p.F), i, x};
@@ -49,10 +51,10 @@ conv_gather(const Group<ConvGather> group) {
 
     if (threadIdx.x == 0) memory.tile = tile;
     __syncthreads();
-    const Seen seen(p.h, memory.rows, {at.R, at.C * at.ch});
-    const Weights weights(p.W, memory.columns, {});
+    const Seen seen(memory.rows, {at.R, at.C * at.ch});
+    const Weights weights(memory.columns, {});
     const Range range(S, tile.part, p.parts);
-    const bool wide = seen.wide(at.ch) && weights.wide(TRANSPOSED ? at.ch : p.F);
+    const bool wide = copied_wide(p.h, at.ch) && copied_wide(p.W, TRANSPOSED ? at.ch : p.F);
     Sums sums;
     product(sums, memory, seen, weights, wide, range.first, range.end, term);
 

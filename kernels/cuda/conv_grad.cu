@@ -26,7 +26,8 @@ using First = Operand<false, false, !TRANSPOSED>;
 using Second = Operand<true, false, TRANSPOSED>;
 using Shared = Memory<First, Second>;
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_grad(const Group<ConvGrad> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+conv_grad(const Group<ConvGrad> group) {
     __shared__ __align__(16) Shared memory;
     int block;
     const ConvGrad& p = group.mine(block);
@@ -41,11 +42,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_grad(const Group<Conv
     const int s0 = TRANSPOSED ? tile.column : tile.row, f0 = TRANSPOSED ? tile.row : tile.column;
     for (int i = threadIdx.x; i < (TRANSPOSED ? BN : BM); i += THREADS) {
         const int s = s0 + i;
-        patch[i] = {(long long)(s / line) * at.C * at.ch + s % line, s < S ? s / line : OUTSIDE,
+        patch[i] = {p.image + s / line * at.C * at.ch + s % line, s < S ? s / line : OUTSIDE,
                     s % line};
     }
     for (int f = threadIdx.x; f < (TRANSPOSED ? BM : BN); f += THREADS)
-        unit[f] = {f0 + f < p.F ? f0 + f : -1, 0, 0};
+        unit[f] = {f0 + f < p.F ? p.units + f0 + f : nullptr, 0, 0};
     auto term = [&](int k) {
         const int n = k / P, place = k % P;
         const int y = place / at.C1 * at.s - at.top, x = (place % at.C1 * at.s - at.left) * at.ch;
@@ -56,10 +57,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_grad(const Group<Conv
     if (threadIdx.x == 0) memory.tile = tile;
     __syncthreads();
     const Limits limits{at.R, at.C * at.ch};
-    const First first(TRANSPOSED ? p.units : p.image, memory.rows, limits);
-    const Second second(TRANSPOSED ? p.image : p.units, memory.columns, limits);
+    const First first(memory.rows, limits);
+    const Second second(memory.columns, limits);
     const Range range(p.N * P, tile.part, p.parts);
-    const bool wide = first.wide(TRANSPOSED ? p.F : at.ch) && second.wide(TRANSPOSED ? at.ch : p.F);
+    const bool wide = copied_wide(p.image, at.ch) && copied_wide(p.units, p.F);
     Sums sums;
     product(sums, memory, first, second, wide, range.first, range.end, term);
 
@@ -95,6 +96,7 @@ extern "C" __global__ void conv_grad_mean(const Group<ConvGrad> group) {
     if (i >= count) return;
     real sum = 0;
     for (int part = 0; part < p.parts; ++part) sum += p.sums[(long long)part * count + i];
-    if (sum != sum) sum = inside_only(p, TRANSPOSED ? i % S : i / p.F, TRANSPOSED ? i / S : i % p.F);
+    const int s = TRANSPOSED ? i % S : i / p.F, f = TRANSPOSED ? i / S : i % p.F;
+    if (sum != sum) sum = inside_only(p, s, f);
     p.dW[i] = sum / p.N;
 }

@@ -1,4 +1,4 @@
-// conv_scatter.cu -- e = sum over the places p that see a unit of h[p] W, there; the same W for all.
+// conv_scatter.cu -- e = sum over the places p that see a unit of h[p] W, there; one W for all.
 //
 //     conv_pull_back      e               W (S, F), read as its transpose
 //     conv_transposed     f(e + b)        W (F, S): TRANSPOSED
@@ -36,7 +36,8 @@ struct Kind {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_scatter(const Group<ConvScatter> group) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+conv_scatter(const Group<ConvScatter> group) {
     __shared__ __align__(16) Shared memory;
     int block;
     const ConvScatter& p = group.mine(block);
@@ -52,14 +53,16 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_scatter(const Group<C
 
     for (int m = threadIdx.x; m < BM; m += THREADS) {
         const int n = (tile.row + m) / each, q = (tile.row + m) % each;
-        const int y = (r.first + q / c.count * at.s + at.top) / at.s;       // the place of tap r.tap
+        const int y = (r.first + q / c.count * at.s + at.top) / at.s;   // the place of tap r.tap
         const int x = (c.first + q % c.count * at.s + at.left) / at.s;
-        memory.rows[m] = {((long long)n * P + y * at.C1 + x) * p.F,
+        memory.rows[m] = {p.h + ((long long)n * P + y * at.C1 + x) * p.F,
                           tile.row + m < rows ? y : OUTSIDE, x};
     }
-    for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {tile.column + n < at.ch ? (tile.column + n) * (TRANSPOSED ? 1LL : p.F)
-                                                      : -1, 0, 0};
+    for (int n = threadIdx.x; n < BN; n += THREADS) {
+        const int column = tile.column + n;
+        memory.columns[n] = {column < at.ch ? p.W + column * (TRANSPOSED ? 1 : p.F) : nullptr,
+                             0, 0};
+    }
     auto term = [&](int k) {
         const int channel = k % p.F, i = k / p.F / c.taps, j = k / p.F % c.taps;
         const long long tap = ((r.tap + i * at.s) * at.k + c.tap + j * at.s) * at.ch;
@@ -69,10 +72,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_scatter(const Group<C
 
     if (threadIdx.x == 0) memory.tile = tile;
     __syncthreads();
-    const Said said(p.h, memory.rows, {at.R1, at.C1});
-    const Weights weights(p.W, memory.columns, {});
+    const Said said(memory.rows, {at.R1, at.C1});
+    const Weights weights(memory.columns, {});
     const Range range(r.taps * c.taps * p.F, tile.part, p.parts);
-    const bool wide = said.wide(p.F) && weights.wide(TRANSPOSED ? at.ch : p.F);
+    const bool wide = copied_wide(p.h, p.F) && copied_wide(p.W, TRANSPOSED ? at.ch : p.F);
     Sums sums;
     product(sums, memory, said, weights, wide, range.first, range.end, term);
 

@@ -3,9 +3,9 @@
 //     C[m][n] = sum over k of A(m, k) B(k, n)
 //
 // A block makes BM x BN of C, BK terms at a time.  Both operands are read straight from where they
-// lie: an element's address is the sum of two numbers, one that belongs to its row (or column), one
-// that belongs to its term.  Both are looked up in tables in shared memory, which a kernel fills
-// with its own geometry.  An element outside the image, or past the end, is 0 and is not read.
+// lie: an element's address is the sum of an address that belongs to its row (or column) and of a
+// number that belongs to its term.  Both are looked up in tables in shared memory, which a kernel
+// fills with its own geometry.  What is outside the image, or past the end, is 0 and is not read.
 //
 // The tiles of the next STAGES - 1 steps are on their way to shared memory (cp.async) while the
 // block multiplies the present one; a step has one barrier.
@@ -19,15 +19,19 @@ constexpr int OUTSIDE = -(1 << 30);
 
 #include "image_sums.cuh"
 
-// What a row of A or a column of B adds to an address, and to the place in the image.  An operand
-// that is not checked against the image has no element where `at` is negative.
-struct Outer { long long at; int y, x; };
+// Where a row of A or a column of B begins in memory, and in the image.  An operand that is not
+// checked against the image has no elements where that is nowhere.
+struct Outer { const real* at; int y, x; };
 
-// What a term adds: to an address in A, to one in B, and to the place in the image; likewise.
+// How much further a term is: in the memory of A, in that of B, and in the image.  Unchecked
+// operands have no elements where it is negative.
 struct Inner { long long a, b; int y, x; };
 
 // The sides of the image that a checked operand must not leave.
 struct Limits { int y, x; };
+
+// N numbers side by side in shared memory.
+template <int N> struct alignas(N * sizeof(real)) Row { real number[N]; };
 
 // One operand, the first (A) or the second (B).  ALONG_TERMS: neighbours in memory are neighbouring
 // terms, not rows or columns.  CHECKED: whether an element is inside depends on both its numbers.
@@ -38,20 +42,14 @@ template <bool SECOND, bool ALONG_TERMS, bool CHECKED> struct Operand {
     static constexpr int STRIDE = SIZE + 2 * WIDE, LINE = 128 / (BK * sizeof(real));
     static constexpr int NUMBERS = ALONG_TERMS ? SIZE * BK : BK * STRIDE;
 
-    const real* from;
     const Outer* outers;
     Limits limits;
     Outer mine[COPIES];                              // of this thread's wide copies
 
-    __device__ Operand(const real* from, const Outer* outers, Limits limits)
-        : from(from), outers(outers), limits(limits) {
+    __device__ Operand(const Outer* outers, Limits limits) : outers(outers), limits(limits) {
 #pragma unroll
-        for (int c = 0; c < COPIES; ++c) mine[c] = outers[outer(min(copy(c), COUNT - 1))];
-    }
-
-    // Whether it can be copied WIDE numbers at a time, given how many lie side by side.
-    __device__ bool wide(int neighbours) const {
-        return neighbours % WIDE == 0 && reinterpret_cast<size_t>(from) % 16 == 0;
+        for (int c = 0; c < COPIES; ++c)
+            mine[c] = outers[outer(COUNT % THREADS == 0 ? copy(c) : min(copy(c), COUNT - 1))];
     }
 
     // Number `c` of this thread's wide copies; the row or column, and the term, where one begins.
@@ -72,9 +70,9 @@ template <bool SECOND, bool ALONG_TERMS, bool CHECKED> struct Operand {
         const long long at = SECOND ? inner.b : inner.a;
         const bool in = CHECKED ? unsigned(outer.y + inner.y) < unsigned(limits.y)
                                       && unsigned(outer.x + inner.x) < unsigned(limits.x)
-                                : (outer.at | at) >= 0;
-        cp_async<N * sizeof(real)>(to, in ? from + (outer.at + at) : from,
-                                   in ? N * sizeof(real) : 0);
+                                : outer.at && at >= 0;
+        if (in) cp_async<N * sizeof(real)>(to, outer.at + at);
+        else *reinterpret_cast<Row<N>*>(to) = {};
     }
 
     // Begin to copy the tile of a step, whose terms are `inners`.
@@ -121,6 +119,11 @@ template <class A, class B> struct Memory {
     Inner terms[STAGES][BK];
     Tile tile;                                       // kept here while registers are scarce
 };
+
+// Whether an array can be copied WIDE numbers at a time, given how many lie side by side.
+__device__ inline bool copied_wide(const real* array, int neighbours) {
+    return neighbours % WIDE == 0 && reinterpret_cast<size_t>(array) % 16 == 0;
+}
 
 // The terms [first, end) in steps of BK, and their tables.
 template <class A, class B, class Term> struct Steps {

@@ -14,7 +14,7 @@ constexpr int THREADS = 256;
 #if __CUDA_ARCH__ >= 900
 constexpr int RESIDENT = 2;                          // blocks that a multiprocessor shall hold
 #else
-constexpr int RESIDENT = 1;                          // earlier compilers' targets need more registers
+constexpr int RESIDENT = 1;                          // there, two would spill registers
 #endif
 
 #ifdef TENSOR

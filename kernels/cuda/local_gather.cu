@@ -38,11 +38,15 @@ local_gather(const Group<LocalGather> group) {
     const Side j = taps_inside(tile.place % at.C1, at.k, at.s, at.left, at.C);
     const int width = (j.end - j.first) * at.ch, terms = (i.end - i.first) * width;
 
+    const real* corner = p.h + ((i.start + i.first) * at.C + j.start + j.first) * at.ch;
+    const real* W = p.W + (long long)tile.place * S * p.F
+                    + (i.first * at.k + j.first) * at.ch * (TRANSPOSED ? 1 : p.F);
     for (int m = threadIdx.x; m < BM; m += THREADS)
-        memory.rows[m] = {tile.row + m < p.N ? (tile.row + m) * n_in : -1, 0, 0};
-    for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {tile.column + n < p.F ? (tile.column + n) * (TRANSPOSED ? S : 1LL) : -1,
-                             0, 0};
+        memory.rows[m] = {tile.row + m < p.N ? corner + (tile.row + m) * n_in : nullptr, 0, 0};
+    for (int n = threadIdx.x; n < BN; n += THREADS) {
+        const int column = tile.column + n;
+        memory.columns[n] = {column < p.F ? W + column * (TRANSPOSED ? S : 1) : nullptr, 0, 0};
+    }
     auto term = [&](int k) {
         const int row = k / width, x = k % width;
         return Inner{(long long)row * at.C * at.ch + x,
@@ -51,13 +55,10 @@ local_gather(const Group<LocalGather> group) {
 
     if (threadIdx.x == 0) memory.tile = tile;
     __syncthreads();
-    const Seen seen(p.h + ((i.start + i.first) * at.C + j.start + j.first) * at.ch,
-                    memory.rows, {});
-    const Weights weights(p.W + (long long)tile.place * S * p.F
-                              + (i.first * at.k + j.first) * at.ch * (TRANSPOSED ? 1 : p.F),
-                          memory.columns, {});
+    const Seen seen(memory.rows, {});
+    const Weights weights(memory.columns, {});
     const Range range(terms, tile.part, p.parts);
-    const bool wide = seen.wide(at.ch) && weights.wide(TRANSPOSED ? at.ch : p.F);
+    const bool wide = copied_wide(p.h, at.ch) && copied_wide(p.W, TRANSPOSED ? at.ch : p.F);
     Sums sums;
     product(sums, memory, seen, weights, wide, range.first, range.end, term);
 

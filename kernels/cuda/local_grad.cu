@@ -21,12 +21,13 @@ using First = Operand<false, false, false>;
 using Second = Operand<true, false, false>;
 using Shared = Memory<First, Second>;
 
-// Where the s-th number that a place sees lies in the image.
-__device__ __forceinline__ Outer seen(const Stencil& at, int row, int column, int s, int S) {
+// The s-th number that the place at this row and column sees, in the first image; null outside.
+__device__ __forceinline__ const real* seen(const LocalGrad& p, int row, int column, int s, int S) {
+    const Stencil& at = p.where;
     const int i = s / (at.k * at.ch), x = column * at.ch + s % (at.k * at.ch);
     const bool in = s < S && unsigned(row + i) < unsigned(at.R)
                     && unsigned(x) < unsigned(at.C * at.ch);
-    return {in ? (long long)(row + i) * at.C * at.ch + x : -1, 0, 0};
+    return in ? p.image + (row + i) * at.C * at.ch + x : nullptr;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
@@ -38,25 +39,27 @@ local_grad(const Group<LocalGrad> group) {
     const int S = at.k * at.k * at.ch, P = at.R1 * at.C1;
     const int rows = TRANSPOSED ? p.F : S, width = TRANSPOSED ? S : p.F;
     const Tile tile(block, rows, width, 1);
-    const int row = tile.place / at.C1 * at.s - at.top, column = tile.place % at.C1 * at.s - at.left;
-    const long long n_in = (long long)at.R * at.C * at.ch, n_out = (long long)P * p.F;
+    const int row = tile.place / at.C1 * at.s - at.top;
+    const int column = tile.place % at.C1 * at.s - at.left;
+    const int n_in = at.R * at.C * at.ch, n_out = P * p.F;
 
     Outer* patch = TRANSPOSED ? memory.columns : memory.rows;
     Outer* unit = TRANSPOSED ? memory.rows : memory.columns;
     const int s0 = TRANSPOSED ? tile.column : tile.row, f0 = TRANSPOSED ? tile.row : tile.column;
     for (int s = threadIdx.x; s < (TRANSPOSED ? BN : BM); s += THREADS)
-        patch[s] = seen(at, row, column, s0 + s, S);
+        patch[s] = {seen(p, row, column, s0 + s, S), 0, 0};
     for (int f = threadIdx.x; f < (TRANSPOSED ? BM : BN); f += THREADS)
-        unit[f] = {f0 + f < p.F ? (long long)tile.place * p.F + f0 + f : -1, 0, 0};
+        unit[f] = {f0 + f < p.F ? p.units + tile.place * p.F + f0 + f : nullptr, 0, 0};
     auto term = [&](int n) {
-        return TRANSPOSED ? Inner{n * n_out, n * n_in, 0, 0} : Inner{n * n_in, n * n_out, 0, 0};
+        const long long in_image = (long long)n * n_in, in_units = (long long)n * n_out;
+        return TRANSPOSED ? Inner{in_units, in_image, 0, 0} : Inner{in_image, in_units, 0, 0};
     };
 
     if (threadIdx.x == 0) memory.tile = tile;
     __syncthreads();
-    const First first(TRANSPOSED ? p.units : p.image, memory.rows, {});
-    const Second second(TRANSPOSED ? p.image : p.units, memory.columns, {});
-    const bool wide = first.wide(TRANSPOSED ? p.F : at.ch) && second.wide(TRANSPOSED ? at.ch : p.F);
+    const First first(memory.rows, {});
+    const Second second(memory.columns, {});
+    const bool wide = copied_wide(p.image, at.ch) && copied_wide(p.units, p.F);
     Sums sums;
     product(sums, memory, first, second, wide, 0, p.N, term);
 
@@ -64,8 +67,8 @@ local_grad(const Group<LocalGrad> group) {
     real* out = p.dW + (long long)done.place * S * p.F;
     sums.each([&](int m, int n, real sum, real next) {
         const int s = TRANSPOSED ? n : m, t = TRANSPOSED ? n + 1 : m;
-        if (patch[s].at < 0) sum = 0;
-        if (patch[t].at < 0) next = 0;
+        if (!patch[s].at) sum = 0;
+        if (!patch[t].at) next = 0;
         m += done.row;
         n += done.column;
         if (m < rows) put(out + (long long)m * width + n, width - n, sum / p.N, next / p.N);

@@ -37,10 +37,13 @@ local_scatter(const Group<LocalScatter> group) {
     const Readers columns = readers(tile.place % at.C, at.k, at.s, at.left, at.C1);
 
     for (int m = threadIdx.x; m < BM; m += THREADS)
-        memory.rows[m] = {tile.row + m < p.N ? (long long)(tile.row + m) * P * p.F : -1, 0, 0};
-    for (int n = threadIdx.x; n < BN; n += THREADS)
-        memory.columns[n] = {tile.column + n < at.ch ? (tile.column + n) * (TRANSPOSED ? 1LL : p.F)
-                                                      : -1, 0, 0};
+        memory.rows[m] = {tile.row + m < p.N ? p.h + (long long)(tile.row + m) * P * p.F : nullptr,
+                          0, 0};
+    for (int n = threadIdx.x; n < BN; n += THREADS) {
+        const int column = tile.column + n;
+        memory.columns[n] = {column < at.ch ? p.W + column * (TRANSPOSED ? 1 : p.F) : nullptr,
+                             0, 0};
+    }
     auto term = [&](int k) {
         const int channel = k % p.F, r = k / p.F / columns.count, c = k / p.F % columns.count;
         const long long place = (rows.place - r) * at.C1 + columns.place - c;
@@ -52,10 +55,10 @@ local_scatter(const Group<LocalScatter> group) {
 
     if (threadIdx.x == 0) memory.tile = tile;
     __syncthreads();
-    const Said said(p.h, memory.rows, {});
-    const Weights weights(p.W, memory.columns, {});
+    const Said said(memory.rows, {});
+    const Weights weights(memory.columns, {});
     const Range range(rows.count * columns.count * p.F, tile.part, p.parts);
-    const bool wide = said.wide(p.F) && weights.wide(TRANSPOSED ? at.ch : p.F);
+    const bool wide = copied_wide(p.h, p.F) && copied_wide(p.W, TRANSPOSED ? at.ch : p.F);
     Sums sums;
     product(sums, memory, said, weights, wide, range.first, range.end, term);
 
