@@ -1,6 +1,7 @@
-"""Layers of images on a GPU: the layers of cifar-lc and imagenet-lc, with and without shared weights.
+"""Layers of images on a GPU: those of cifar-lc and imagenet-lc, with and without shared weights.
 
     python -m benchmarks.gpu_images [seconds]       one table: times, speed, memory, errors
+    python -m benchmarks.gpu_images tiles 60 local  what every tile costs, for each layer
     python -m benchmarks.gpu                        the same rows, with everything else
 
 A batch of 128; imagenet-lc as for images of 64 x 64.  PyTorch's locally connected layer is `unfold`
@@ -13,11 +14,14 @@ by one call, answers included.
 """
 import sys
 from functools import partial
+from itertools import product
 from multiprocessing.pool import ThreadPool
+from operator import itemgetter
+from time import perf_counter
 
 import numpy as np
 
-from benchmarks.gpu_products import a_device, timed
+from benchmarks.gpu_products import a_device, best, timed
 from benchmarks.layers import inside
 from minicredit.kernels.cuda import images, work
 from minicredit.layers.geometry import stencil
@@ -83,15 +87,21 @@ class Ours:
 
     def __init__(self, case, device):
         h, W, b, delta = map(device.asarray, (case.h, case.W, case.b, case.delta))
-        self.device, self.out, self.works = device, {}, {}
-        arguments = {"dense": (h, W, b, "relu", case.stencil), "pull_back": (delta, W, case.stencil),
-                     "grad": (h, delta, case.stencil)}
-        for name, args in arguments.items():
-            device.kept = []
-            try:
-                self.out[name] = getattr(images, f"{case.kind}_{name}")(device, *args)
-            finally:
-                self.works[name], device.kept = device.kept, None
+        self.case, self.device, self.out, self.works = case, device, {}, {}
+        self.arguments = {"dense": (h, W, b, "relu", case.stencil),
+                          "pull_back": (delta, W, case.stencil), "grad": (h, delta, case.stencil)}
+        for name in OPERATIONS:
+            self.build(name)
+
+    def build(self, name):
+        """Plan an operation: its works, and where they leave what they find."""
+        self.device.kept = []
+        try:
+            operation = getattr(images, f"{self.case.kind}_{name}")
+            self.out[name] = operation(self.device, *self.arguments[name])
+        finally:
+            self.works[name], self.device.kept = self.device.kept, None
+        return self.works[name]
 
     def call(self, name):
         """Carry out an operation."""
@@ -245,7 +255,7 @@ def brief(failed):
     return f"{type(failed).__name__}: {failed}".splitlines()[0][:150]
 
 
-# Rows -----------------------------------------------------------------------------------------------
+# Rows ---------------------------------------------------------------------------------------------
 
 def measure(options):
     """See `benchmarks.gpu`: rows of the table, one by one."""
@@ -273,7 +283,7 @@ def prepare(device, cases):
     wanted = set()
     for kind, layer in cases:
         for works in Ours(Case(kind, *layer, BATCH), device).works.values():
-            wanted.update(work.compiled(group[0]) for group in work.grouped(works))
+            wanted.update(map(work.compiled, works))
     ThreadPool(14).map(partial(prepared, device), wanted)
 
 
@@ -338,10 +348,66 @@ def line(row):
     return text + "".join(f"  [{name}: {why}]" for name, why in row["left_out"].items())
 
 
-def main(seconds=40.0):
-    """Print the table."""
+# Every tile ---------------------------------------------------------------------------------------
+
+TILES = [(m, n) for m in (32, 64, 128) for n in (32, 48, 64)]
+PARTS = 1, 2, 4, 8, 16
+
+
+def tiles(seconds, kind="local"):
+    """Print what every tile and number of parts costs: `tile_for` and `parts_for` of `images`."""
+    device, end = a_device(False), perf_counter() + float(seconds)
+    for layer in dict.fromkeys(layers()):
+        ours = Ours(Case(kind, *layer, BATCH), device)
+        for name in OPERATIONS:
+            if perf_counter() < end:
+                report(f"{kind}_{name} {named(*layer)}", ours, candidates(ours, name))
+
+
+def candidates(ours, name):
+    """{(tile, parts): works} of an operation, compiled."""
+    found, chosen = {}, (images.tile_for, images.parts_for)
+    usual = ours.build(name)
+    several = PARTS if name != "grad" or ours.case.kind == "conv" else (1,)
+    for tile, parts in product(TILES, several):
+        images.tile_for, images.parts_for = partial(always, (*tile, True)), partial(always, parts)
+        try:
+            found[tile, parts] = ours.build(name)
+        finally:
+            images.tile_for, images.parts_for = chosen
+    found = {key: works for key, works in found.items()
+             if 24 <= works[0].blocks <= 6000 or key[1] == 1}
+    found["as chosen", ""] = usual
+    wanted = {work.compiled(one) for works in found.values() for one in works}
+    ThreadPool(14).map(partial(prepared, ours.device), wanted)
+    return found
+
+
+def always(answer, *args):
+    """The same answer to every question."""
+    return answer
+
+
+def report(title, ours, found):
+    """Print the best of some candidates."""
+    rows = []
+    for (tile, parts), works in found.items():
+        took = best(ours.device, partial(ours.device.run, works))
+        rows.append((took if isinstance(took, float) else 1.0, tile, parts, works[0].blocks, took))
+    print(f"\n{title}", flush=True)
+    for took, tile, parts, blocks, said in sorted(rows, key=itemgetter(0)):
+        if rows and (took <= 1.4 * min(rows, key=itemgetter(0))[0] or tile == "as chosen"):
+            speed = 1e-12 * ours.case.operations() / took
+            text = f"{1e6 * took:8.1f} us {speed:6.1f} TF/s" if said == took else said
+            print(f"   {str(tile):12} parts {parts!s:3} blocks {blocks:5}  {text}", flush=True)
+
+
+def main(what="40", *args):
+    """Print the table; or with `tiles`, a number of seconds and a kind, what tiles cost."""
+    if what == "tiles":
+        return tiles(*args)
     print(f"{TITLE}: minicredit | PyTorch; best of the rounds")
-    for row in measure({"small": False, "rounds": 3, "burst": 0.03, "seconds": float(seconds)}):
+    for row in measure({"small": False, "rounds": 3, "burst": 0.03, "seconds": float(what)}):
         print(line(row), flush=True)
 
 
