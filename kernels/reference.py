@@ -1,11 +1,13 @@
 """Every operation as its equation, in NumPy.  This file is the definition.
 
 Any float dtype goes in and the same comes out.  Rows are examples.  Operations return new arrays,
-except the optimisers at the end, which change their first argument and their state in place.
+except keep_signs and the optimisers at the end, which change their first argument, and the
+optimisers their state, in place.
 
     activations    dense, times_slope, pull_back, dense_grad, difference, join,
                    with_signs
-    coherent nets  signed_dense, signed_slope, signed_pull_back, signed_grad, influence
+    coherent nets  signed_dense, signed_slope, signed_times_slope, signed_pull_back, signed_grad,
+                   influence, class_sums, by_class, network_sum, keep_signs
     images         local_dense, local_pull_back, local_grad, local_transposed,
                    local_transposed_pull_back, local_transposed_grad, and conv_ for local_
     losses         softmax, softmax_xent, squared_error
@@ -147,6 +149,22 @@ def signed_slope(h, sign):
     return sign * (h != 0)
 
 
+def signed_times_slope(e, h, sign):
+    """delta = e s, s = sign [a > 0]: an error at h, as it is at the pre-activation.
+
+    Parameters
+    ----------
+    e : array (K, N, n), or (K, N, 1), one number for all units of a network
+    h : array (K, N, n)
+    sign : array (n,)
+
+    Returns
+    -------
+    array (K, N, n)
+    """
+    return e * ((h != 0) * sign)
+
+
 def signed_pull_back(delta, W):
     """e = delta W^T in each of K networks: (K, N, n_out), (K, n_in, n_out) -> (K, N, n_in)."""
     return delta @ W.transpose(0, 2, 1)
@@ -172,6 +190,34 @@ def influence(s, W):
     array (K, N, n_in)
     """
     return s @ W.transpose(0, 2, 1)
+
+
+def class_sums(h):
+    """z_nc = sum_k h_cnk: what network c says of example n, a class each; (K, N, n) -> (N, K)."""
+    return h.sum(axis=2).T.copy()
+
+
+def by_class(beta):
+    """To each network its own class's number of every example; (N, K) -> (K, N, 1)."""
+    return beta.T.copy()[:, :, None]
+
+
+def network_sum(e):
+    """What all K networks mean at the input that they share; (K, N, n) -> (N, n)."""
+    return e.sum(axis=0)
+
+
+def keep_signs(W, sign):
+    """w_jk = sign_k max(0, sign_k w_jk), in place: a weight of the wrong sign becomes 0.
+
+    Parameters
+    ----------
+    W : array (K, n_in, n_out)
+    sign : array (n_out,)
+    """
+    W *= sign
+    np.maximum(W, 0, out=W)
+    W *= sign
 
 
 # Images: rows x columns x channels, flat, channels innermost --------------------------------------

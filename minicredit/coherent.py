@@ -46,12 +46,12 @@ class CoherentNetwork:
 
     def output(self, h_L):
         """z: the output units of each network, summed; (K, N, sizes[L]) -> (N, K)."""
-        return h_L.sum(axis=2).T.copy()         # a copy, because a raw kernel cannot read a view
+        return self.ops.class_sums(h_L)
 
     def beta(self, h_L, y):
         """Each example's loss (N,), and beta (K, N, 1), its slope in each network's scalar."""
-        loss, beta = self.scalar_loss(self.output(h_L), y)
-        return loss, beta.T.copy()[:, :, None]
+        loss, beta = self.scalar_loss(self.ops.class_sums(h_L), y)
+        return loss, self.ops.by_class(beta)
 
     def loss(self, h_L, y):
         """loss (N,) and delta[L] = beta s[L] (K, N, sizes[L]), the error at the pre-activation."""
@@ -164,7 +164,7 @@ def coherent_layers(net):
 def clip(net):
     """W[i] = sign max(0, sign W[i]) in `coherent_layers`, in place."""
     for layer in coherent_layers(net):
-        layer.W[...] = layer.sign * np.maximum(layer.sign * layer.W, 0)
+        net.ops.keep_signs(layer.W, layer.sign)
 
 
 def reflect(net):

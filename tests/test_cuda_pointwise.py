@@ -321,6 +321,58 @@ def test_coherent_networks(device, dtype, N, n_in, n_out, common):
     agrees(device, coherent.signed_grad, (h, delta), N + 1, 20)
     gates = np.maximum(sign * delta, 0)
     agrees(device, coherent.signed_slope, (gates, sign))
+    for e in (b[:, None, :] + delta, delta[:, :, :1].copy()):
+        agrees(device, coherent.signed_times_slope, (e, gates, sign), 2, 10)
+    agrees(device, coherent.class_sums, (delta,), n_out, 10)
+    agrees(device, coherent.by_class, (W[0],))
+    agrees(device, coherent.network_sum, (delta,), K, 10)
+    got, = there(device, (W,))
+    coherent.keep_signs(device, got, device.asarray(sign))
+    assert same(device.to_numpy(got), np.where(sign * W > 0, W, 0).astype(dtype))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("common", [False, True])
+@pytest.mark.parametrize("N, n_in, n_out", [(1, 1, 1), (7, 5, 3), (33, 70, 31), (2, 3, 67)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_each_coherent_network_goes_down_its_own_gradient(device, dtype, N, n_in, n_out, common,
+                                                          kept):
+    K, sign = 3, np.where(np.arange(n_out) % 2, -1, 1).astype(dtype)
+    h, delta = numbers(dtype, K, N, n_in), numbers(dtype, K, N, n_out, seed=1)
+    h = h[0].copy() if common else h
+    W, b, u = numbers(dtype, K, n_in, n_out), numbers(dtype, K, n_out), numbers(dtype, K, n_out)
+    h_, delta_, sign_, *moved = there(device, (h, delta, sign, W, b, u))
+    updates = (optimisers.update_fields("sgd", (moved[0], None, 0.5)),
+               optimisers.update_fields("momentum", (*moved[1:2], None, moved[2], 0.5, 0.9)))
+    device.run([coherent.signed_descend_work(h_, delta_, *updates, sign_ if kept else None)])
+    h, delta, sign, W, b, u = wide((h, delta, sign, W, b, u))
+    dW, db = reference.signed_grad(h, delta)
+    reference.sgd(W, dW, 0.5)
+    reference.momentum(b, db, u, 0.5, 0.9)
+    if kept:
+        reference.keep_signs(W, sign)
+    for got, want in zip(moved, (W, b, u)):
+        assert_close(device.to_numpy(got), want, N + 2, 20)
+
+
+@pytest.mark.parametrize("N, n_in, n_out", [(1, 1, 1), (7, 5, 3), (33, 70, 31), (2, 3, 67)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slopes_are_taken_in_the_pass_of_a_product_or_a_sum(device, dtype, N, n_in, n_out):
+    K, sign = 3, np.where(np.arange(n_in) % 2, -1, 1).astype(dtype)
+    delta, W = numbers(dtype, K, N, n_out), numbers(dtype, K, n_in, n_out)
+    h, beta = np.maximum(numbers(dtype, K, N, n_in), 0), numbers(dtype, N, K)
+    e, told, heard = (device.empty(shape, dtype) for shape in (h.shape, h.shape, h.shape[1:]))
+    delta_, W_, h_, sign_, e_, beta_, below_ = there(device, (delta, W, h, sign, h - 1, beta, h[0]))
+    device.run([coherent.signed_pull_back_work(delta_, W_, e, h_, sign_)])
+    device.run([coherent.signed_slope_work(h_, sign_, told, beta_, (1, K, 0))])
+    device.run([coherent.network_sum_work(e_, heard, below_, "relu")])
+    delta, W, h, sign, beta = wide((delta, W, h, sign, beta))
+    pulled = reference.signed_pull_back(delta, W)
+    assert_close(device.to_numpy(e), reference.signed_times_slope(pulled, h, sign), n_out, 20)
+    beta = reference.by_class(beta)
+    assert_close(device.to_numpy(told), reference.signed_times_slope(beta, h, sign), 2, 20)
+    assert_close(device.to_numpy(heard),
+                 reference.times_slope(reference.network_sum(h - 1), h[0], "relu"), K, 20)
 
 
 # Data sets and clocks that lie on the device ------------------------------------------------------
@@ -365,6 +417,8 @@ def calls(dtype="float64", N=3, n=4):
             randomness.noisy: (a, 0.1, KEY), coherent.signed_dense: (hs, Ws, bs, sign),
             coherent.signed_slope: (deltas, sign), coherent.signed_pull_back: (deltas, Ws),
             coherent.signed_grad: (hs, deltas), coherent.influence: (deltas, Ws),
+            coherent.signed_times_slope: (deltas, deltas, sign), coherent.class_sums: (hs,),
+            coherent.by_class: (a,), coherent.network_sum: (hs,), coherent.keep_signs: (Ws, sign),
             optimisers.sgd: (a, b, 0.1), optimisers.momentum: (a, b, a + b, 0.1, 0.9)}
 
 

@@ -1,11 +1,10 @@
-"""Whole steps on the CUDA backend, run on a CPU: the rule's numbers, eagerly, recorded and replayed.
-"""
+"""Whole steps on the CUDA backend, run on a CPU: the rule's numbers, eager, recorded, replayed."""
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from test_rules_layers import IMAGE, NAMES, SKIPS, STACKS
 
-from minicredit import Network, create, data
+from minicredit import Network, coherent, create, data
 from minicredit.compare import build as built
 from minicredit.kernels import load, recording
 from minicredit.kernels.cuda import fuse, graph
@@ -20,7 +19,7 @@ from minicredit.rules import RULES
 from minicredit.settings import hyperparameters
 from minicredit.training import one_pass
 
-RECORDED = sorted(set(RULES) - {"brsf", "kickback"})
+RECORDED = sorted(set(RULES) - {"brsf"})
 PARALLEL = [name for name in RULES if hasattr(RULES[name], "learn_inverses")]
 TIMES, FLOOR = 12, 2e-6         # of float32's own rounding
 SIZES = 12, 10, 9, 8, 5
@@ -116,6 +115,20 @@ def test_every_optimiser_is_itself_in_a_recorded_step(optimizer):
                      rule_of("dtp", numpy, **options), rule_of("dtp", ours, **options)], 8)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("options", [{}, {"coherence": "reflect"}, {"coherence": "off"},
+                                     {"optimizer": "momentum"}])
+def test_kickback_is_the_references_whatever_the_networks_share(options, shared):
+    rules = []
+    for ops, dtype in ((load("numpy"), "float64"), (load("numpy"), "float32"),
+                       (recording(load("emulated")), "float32")):
+        net = coherent.create((12, 10, 9, 8, 5), backend=ops, dtype=dtype, shared=shared)
+        rules.append(RULES["kickback"](net, **options))
+    assert as_numpy(rules, 12)
+    recorded = any(step.launches for step in ops.seen.values())
+    assert recorded == (options.get("coherence") != "reflect")
+
+
 # What is recorded ---------------------------------------------------------------------------------
 
 def recorded(name, **options):
@@ -129,6 +142,8 @@ def recorded(name, **options):
 
 @pytest.mark.parametrize("name, kernels", [
     ("bp", ["dense"] * 4 + ["losses:softmax_xent"] + ["pull_back"] * 3 + ["descend", "tick"]),
+    ("kickback", ["signed_dense"] * 4 + ["sums", "losses:softmax_xent", "signed_slope",
+                                         "signed_pull_back", "signed_descend", "tick"]),
     ("dfa", ["dense"] * 4 + ["losses:softmax_xent", "pull_back", "descend", "tick"]),
     ("dtp", ["dense"] * 4 + ["random:normal", "dense", "losses:softmax_xent", "reconstruct",
                              "pull_back", "descend", "each", "target", "target", "each", "descend",

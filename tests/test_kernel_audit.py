@@ -12,7 +12,8 @@ import pytest
 from planted_in_kernels import FAULTS
 
 from minicredit.kernels.cuda import faults, source
-from minicredit.kernels.cuda.trials import TRIALS
+from minicredit.kernels.cuda.emulator.device import SCHEDULES, Device
+from minicredit.kernels.cuda.trials import TRIALS, Bench
 
 SIZE = 33, 18, 21                       # no multiple of anything
 OTHERS = {                              # where that does not come past every wait
@@ -77,6 +78,16 @@ def test_nothing_is_found_in_a_kernel_as_it_is(file, dtype):
 @pytest.mark.parametrize("schedule", ["down", "random"])
 def test_nothing_is_found_whoever_runs_first(file, schedule):
     assert faults.findings(file, SIZE, schedule=schedule)[0] == []
+
+
+@pytest.mark.parametrize("file", TRIALS)
+def test_a_kernel_gives_the_same_bits_whoever_runs_first(file):
+    runs = []
+    for schedule in SCHEDULES:
+        device = Device(schedule=schedule)
+        got, _ = TRIALS[file](Bench(device), *SIZE)
+        runs.append([device.to_numpy(x).tobytes() for x in got])
+    assert runs[0] == runs[1] == runs[2]
 
 
 @pytest.mark.parametrize("file, number, where", OWN)

@@ -168,6 +168,20 @@ def test_the_signed_slope_is_the_sign_where_the_unit_speaks_and_nothing_at_zero(
     assert same(call(ops, "signed_slope", h, sign), np.array([[[0, -1, 1, 0]]], dtype))
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N, n_in, n", CASES)
+def test_a_signed_slope_times_an_error_of_each_unit_or_of_all(ops, N, n_in, n, dtype, alone):
+    h, _, _, sign = coherent(dtype, N, n, n)
+    h *= numbers(dtype, 3, N, n, seed=2) > 0                    # some units are silent
+    e = numbers(dtype, 3, N, 1 if alone else n, seed=1)
+    want = np.zeros(h.shape, dtype)
+    for c, i, k in np.ndindex(h.shape):
+        if h[c, i, k] != 0:
+            want[c, i, k] = sign[k] * e[c, i, 0 if alone else k]
+    assert same(call(ops, "signed_times_slope", e, h, sign), want)
+
+
 @pytest.mark.parametrize("operation", ["signed_pull_back", "influence"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("N, n_in, n_out", CASES)
@@ -195,6 +209,45 @@ def test_signed_grad_is_the_mean_of_the_outer_products_of_each_network(ops, N, n
         added = product(np.abs(own).T, np.abs(delta[c])) / N
         assert_close(dW[c], product(own.T, delta[c]) / N, N, added)
         assert_close(db[c], product(np.ones((1, N)), delta[c])[0] / N, N, np.abs(delta[c]).max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N, K, n", CASES)
+def test_a_class_says_the_sum_of_its_networks_units(ops, N, K, n, dtype):
+    h = numbers(dtype, K, N, n)
+    want = [[math.fsum(map(float, h[c, i])) for c in range(K)] for i in range(N)]
+    assert_close(call(ops, "class_sums", h), want, n, np.abs(h).sum(axis=2).T)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N, K, n", CASES)
+def test_each_network_gets_the_numbers_of_its_class(ops, N, K, n, dtype):
+    beta = numbers(dtype, N, K)
+    want = np.zeros((K, N, 1), dtype)
+    for i, c in np.ndindex(N, K):
+        want[c, i, 0] = beta[i, c]
+    assert same(call(ops, "by_class", beta), want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N, K, n", CASES)
+def test_what_networks_mean_at_one_input_is_added_up(ops, N, K, n, dtype):
+    e = numbers(dtype, K, N, n)
+    want = [[math.fsum(float(e[c, i, k]) for c in range(K)) for k in range(n)] for i in range(N)]
+    assert_close(call(ops, "network_sum", e), want, K, np.abs(e).sum(axis=0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K, n_in, n_out", CASES)
+def test_a_weight_of_the_wrong_sign_becomes_nothing(ops, K, n_in, n_out, dtype):
+    W = numbers(dtype, K, n_in, n_out)
+    sign = np.where(np.arange(n_out) % 2, -1, 1).astype(dtype)
+    want = np.zeros(W.shape, dtype)
+    for c, j, k in np.ndindex(W.shape):
+        if W[c, j, k] > 0 and sign[k] > 0 or W[c, j, k] < 0 and sign[k] < 0:
+            want[c, j, k] = W[c, j, k]
+    got = ops.asarray(W.copy())
+    assert ops.keep_signs(got, ops.asarray(sign)) is None and same(ops.to_numpy(got), want)
 
 
 # Losses -------------------------------------------------------------------------------------------
@@ -343,7 +396,9 @@ def arguments(dtype, N=3):
             "join": (h, delta), "with_signs": (W, numbers(dtype, 5, 2, seed=1)),
             "signed_dense": (hs, Ws, bs, sign), "signed_slope": (deltas, sign),
             "signed_pull_back": (deltas, Ws), "signed_grad": (hs, deltas),
-            "influence": (deltas, Ws), "softmax": (delta,),
+            "influence": (deltas, Ws), "signed_times_slope": (deltas, deltas, sign),
+            "class_sums": (deltas,), "by_class": (delta,), "network_sum": (hs,),
+            "keep_signs": (Ws, sign), "softmax": (delta,),
             "softmax_xent": (delta, np.arange(N) % 2),
             "squared_error": (delta, numbers(dtype, N, 2, seed=1)),
             "uniform": ((N, 2), KEY, dtype), "normal": ((N, 2), KEY, dtype),
@@ -377,7 +432,8 @@ def image_arguments(dtype, N):
 
 HELPERS = {"patches", "extent", "gather", "scatter", "nonlinear", "flat"}      # of the reference
 INTEGERS = {"philox", "philox_rounds", "permutation"}
-CHANGES = {"sgd", "momentum", "manhattan", "rmsprop", "rmsprop_centred", "adam", "leak"}
+CHANGES = {"sgd", "momentum", "manhattan", "rmsprop", "rmsprop_centred", "adam", "leak",
+           "keep_signs"}
 OPERATIONS = sorted(arguments("float64"))
 
 
@@ -415,6 +471,7 @@ def test_an_operation_changes_none_of_its_arguments(ops, operation):
 
 
 GATES = {("signed_slope", 0): "a gate is open or shut; h is NaN only if the loss is",
+         ("signed_times_slope", 1): "likewise",
          ("asarray", 0): "not arithmetic", ("to_numpy", 0): "not arithmetic"}
 FLOATS = [(name, i) for name, args in arguments("float64").items() for i, a in enumerate(args)
           if isinstance(a, np.ndarray) and a.dtype.kind == "f" and (name, i) not in GATES]

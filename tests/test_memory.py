@@ -147,7 +147,10 @@ def operations():
                 ("join", (a, b)), ("with_signs", (a, b)), ("softmax", (a,)),
                 ("softmax_xent", (a, y)), ("squared_error", (a, b)),
                 ("signed_dense", (N, K, bias, sign)),
-                ("signed_grad", (N, N)), ("influence", (N @ K, K))]
+                ("signed_grad", (N, N)), ("influence", (N @ K, K)), ("by_class", (a,)),
+                ("signed_times_slope", (N @ K, N @ K, sign)), ("class_sums", (N,)),
+                ("signed_times_slope", ((N @ K)[:, :, :1].copy(), N @ K, sign)),
+                ("network_sum", (N,)), ("keep_signs", (K, sign))]
     for kind, weights, bias in two:
         yield from [(f"{kind}_dense", (image, weights, bias, "tanh", window)),
                     (f"{kind}_pull_back", (place, weights, window)),

@@ -3,8 +3,9 @@
 Nothing is here that NumPy does as fast: what is imported from the reference is that.
 """
 import minicredit.kernels.cpu.compiling  # noqa: F401  tells of it
-from minicredit.kernels.cpu.coherent import (influence, signed_dense, signed_grad,  # noqa: F401
-                                             signed_pull_back, signed_slope)
+from minicredit.kernels.cpu.coherent import (influence, keep_signs, signed_dense,  # noqa: F401
+                                             signed_grad, signed_pull_back, signed_slope,
+                                             signed_times_slope)
 from minicredit.kernels.cpu.convolution import (conv_dense, conv_grad,  # noqa: F401
                                                 conv_pull_back, conv_transposed,
                                                 conv_transposed_grad, conv_transposed_pull_back)
@@ -18,5 +19,6 @@ from minicredit.kernels.cpu.optimisers import (adam, leak, manhattan, momentum, 
                                                rmsprop, rmsprop_centred, sgd)
 from minicredit.kernels.cpu.randomness import (noisy, normal, permutation, philox,  # noqa: F401
                                                uniform)
-from minicredit.kernels.reference import asarray, join, take, to_numpy  # noqa: F401
+from minicredit.kernels.reference import (asarray, by_class, class_sums, join,  # noqa: F401
+                                          network_sum, take, to_numpy)
 from minicredit.kernels.cpu.recorder import Recorder  # noqa: F401  which has all of the above

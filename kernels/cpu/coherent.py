@@ -47,6 +47,34 @@ def signed_slope(h, sign):
     return s
 
 
+@njit(**SERIAL)
+def gated(e, h, sign, out):
+    """e sign where h is not 0, row by row of flat memory; e has as many numbers as h, or rows."""
+    n, nothing = len(sign), sign.dtype.type(0)
+    for row in range(len(h) // n):
+        one, d = h[row * n:row * n + n], out[row * n:row * n + n]
+        if len(e) == len(h):
+            said = e[row * n:row * n + n]
+            for j in range(n):
+                d[j] = said[j] * (nothing * sign[j] if one[j] == 0 else sign[j])
+        else:
+            beta = e[row]
+            for j in range(n):
+                d[j] = beta * (nothing * sign[j] if one[j] == 0 else sign[j])
+
+
+def signed_times_slope(e, h, sign):
+    """See kernels.reference.signed_times_slope.  One pass, with no gates between."""
+    e, h, sign = one_type(e, h, sign)
+    K, N, n = h.shape
+    agree("signed_times_slope", e=(e.shape, (K, N, 1 if e.shape[-1] == 1 else n)),
+          sign=(sign.shape, (n,)))
+    delta = np.empty(h.shape, h.dtype)
+    if delta.size:
+        gated(in_c(e), in_c(h), in_c(sign), delta.reshape(-1))
+    return delta
+
+
 def signed_pull_back(delta, W):
     """See kernels.reference.signed_pull_back.  W is transposed as it is packed."""
     delta, W = one_type(delta, W)
@@ -75,3 +103,23 @@ def signed_grad(h, delta):
 def influence(s, W):
     """See kernels.reference.influence, which is `signed_pull_back` of gates."""
     return signed_pull_back(s, W)
+
+
+@njit(**SERIAL)
+def of_sign(W, sign):
+    """sign max(0, sign w), row by row of flat memory, in place."""
+    n, nothing = len(sign), sign.dtype.type(0)
+    for row in range(len(W) // n):
+        w = W[row * n:row * n + n]
+        for j in range(n):
+            v = sign[j] * w[j]
+            w[j] = sign[j] * (nothing if v < nothing else v)            # NaN is not below 0
+
+
+def keep_signs(W, sign):
+    """See kernels.reference.keep_signs.  One pass."""
+    agree("keep_signs", sign=(sign.shape, W.shape[-1:]))
+    if W.flags.c_contiguous and W.dtype == sign.dtype and W.size:
+        of_sign(W.reshape(-1), in_c(sign))
+    else:
+        reference.keep_signs(W, sign)

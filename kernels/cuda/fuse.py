@@ -1,6 +1,10 @@
 """Operations of a step that become one work, because what lies between them nobody else reads.
 
     dense_grad, adam (W), adam (b)                  descend         the gradient is never stored
+    signed_grad, adam (W), adam (b), keep_signs     signed_descend  in K networks
+    signed_pull_back, signed_times_slope            signed_pull_back with a slope
+    by_class, signed_times_slope                    one pass        beta is read as it lies
+    network_sum, times_slope                        one pass
     pull_back, times_slope                          pull_back with a slope
     dense, dense, difference                        target          both products from one V
     dense, back - goal, times_slope                 reconstruct     back is never stored
@@ -11,7 +15,7 @@
 Each pattern says which operations it replaces, and the last of them is where the new work stands.
 An operation in between that touches what an earlier one would have written is a reason not to.
 """
-from minicredit.kernels.cuda import dense, losses, optimisers, pointwise
+from minicredit.kernels.cuda import coherent, dense, losses, optimisers, pointwise
 
 MOVES = (*optimisers.STATES, "sgd", "manhattan")        # optimisers that take a gradient
 
@@ -48,7 +52,7 @@ class Fuser:
             if pattern is not None and works:
                 pattern(entry)
         for entry in self.entries:
-            if entry.name == "dense_grad":
+            if entry.name in ("dense_grad", "signed_grad"):
                 self.gradient(entry)
         return [one for works in self.works for one in works]
 
@@ -81,6 +85,10 @@ class Fuser:
         if pulled:
             work = dense.pull_back_slope_work(*pulled.args, h, f, entry.result)
             return self.replace([pulled, entry], [work])
+        summed = self.made(e, "network_sum", entry)
+        if summed:
+            work = coherent.network_sum_work(*summed.args, entry.result, h, f)
+            return self.replace([summed, entry], [work])
         miss = self.made(e, "subtract", entry)
         if not miss or not all(shaped(x, h) for x in miss.args):
             return
@@ -93,6 +101,25 @@ class Fuser:
             return self.replace([given, miss, entry], [work])
         work = pointwise.each_work(f"{f}_miss", entry.result, back, goal)
         self.replace([miss, entry], [work])
+
+    def signed_times_slope(self, entry):
+        """A signed slope times what was pulled back."""
+        e, h, sign = entry.args
+        pulled = self.made(e, "signed_pull_back", entry)
+        if pulled:
+            work = coherent.signed_pull_back_work(*pulled.args, entry.result, h, sign)
+            self.replace([pulled, entry], [work])
+
+    def by_class(self, entry):
+        """A loss's slopes, a class a network, if nothing but signed slopes of them is wanted."""
+        beta, = entry.args
+        asked = [one for one in self.readers.get(id(entry.result), ())]
+        if all(one and one.name == "signed_times_slope" for one in asked):
+            self.works[self.place(entry)] = []
+            for one in asked:
+                _, h, sign = one.args
+                work = coherent.signed_slope_work(h, sign, one.result, beta, (1, len(h), 0))
+                self.works[self.place(one)] = [work]
 
     def difference(self, entry):
         """A layer's target, from two products with one V."""
@@ -141,17 +168,28 @@ class Fuser:
         return next((a for a in scaled.args if not hasattr(a, "shape")), None)
 
     def gradient(self, entry):
-        """A gradient that only optimisers read; they go into its epilogue."""
-        (h, delta), (dW, db) = entry.args, entry.result
+        """A gradient that only optimisers read; they go into its epilogue, and signs to be kept."""
+        dW, db = entry.result
         W, b = self.mover(dW), self.mover(db)
         if W is None or (b is None and id(db) in self.readers):
             return
-        movers = [entry, W] if b is None else sorted([entry, W, b], key=self.place)
+        movers = sorted([entry, W] if b is None else [entry, W, b], key=self.place)
         if self.disturbed(movers):
             return
-        W_update = optimisers.update_fields(W.name, W.args)
-        b_update = optimisers.update_fields(b.name, b.args) if b else NOTHING
-        self.replace(movers, [dense.descend_work(h, delta, W_update, b_update)])
+        updates = [optimisers.update_fields(W.name, W.args),
+                   optimisers.update_fields(b.name, b.args) if b else NOTHING]
+        if entry.name == "dense_grad":
+            return self.replace(movers, [dense.descend_work(*entry.args, *updates)])
+        keeper = self.keeper(W, movers)
+        sign = keeper.args[1] if keeper else None
+        work = coherent.signed_descend_work(*entry.args, *updates, sign)
+        self.replace([*movers, keeper] if keeper else movers, [work])
+
+    def keeper(self, W, movers):
+        """The `keep_signs` that follows an optimiser, if nothing comes between; else None."""
+        later = [one for one in self.entries[self.place(W) + 1:]
+                 if one.name == "keep_signs" and one.args[0] is W.args[0]]
+        return later[0] if later and not self.disturbed([*movers, later[0]]) else None
 
     def place(self, entry):
         """Which operation of the step this is."""

@@ -15,8 +15,9 @@ from minicredit.kernels.cuda import (coherent, dense, graph, images, losses, opt
 OPERATIONS = [
     dense.dense, pointwise.times_slope, dense.pull_back, dense.dense_grad, pointwise.difference,
     pointwise.join, pointwise.with_signs,
-    coherent.signed_dense, coherent.signed_slope, coherent.signed_pull_back, coherent.signed_grad,
-    coherent.influence,
+    coherent.signed_dense, coherent.signed_slope, coherent.signed_times_slope,
+    coherent.signed_pull_back, coherent.signed_grad, coherent.influence, coherent.class_sums,
+    coherent.by_class, coherent.network_sum, coherent.keep_signs,
     images.local_dense, images.local_pull_back, images.local_grad, images.local_transposed,
     images.local_transposed_pull_back, images.local_transposed_grad, images.conv_dense,
     images.conv_pull_back, images.conv_grad, images.conv_transposed,

@@ -1,4 +1,6 @@
-// signed_pull_back.cu -- e = delta W^T in each of K networks, a tile of one to a block.
+// signed_pull_back.cu -- e = delta W^T in each of K networks, a tile of one to a block; or
+//
+//     delta' = (delta W^T) sign [h != 0]      what the layer below, with activity h, has to do
 //
 // As pull_back.cu, but that a block first finds its network.  `influence` is the same of gates.
 #include "group.cuh"
@@ -7,6 +9,8 @@
 struct SignedPullBack {
     const real* delta;
     const real* W;
+    const real* h;                                  // none: e
+    const real* sign;
     real* e;
     int N, n_out, n_in;
     int tiles;                                      // of one network
@@ -25,13 +29,15 @@ signed_pull_back(const Group<SignedPullBack> group) {
     const size_t network = block / p.tiles;
     const Rows delta(p.delta + network * p.N * p.n_out, p.N, p.n_out, tile.row);
     const Columns W(p.W + network * p.n_in * p.n_out, p.n_in, p.n_out, tile.column);
-    real* out = p.e + network * p.N * p.n_in;
+    const size_t first = network * p.N * p.n_in;
     real e[EACH];
     DeltaW::start(delta, W, p.n_out, pool);
     DeltaW::make(delta, W, p.n_out, pool, e);
 #pragma unroll
     for (int x = 0; x < EACH; ++x) {
         const int n = tile.row + DeltaW::row(x), i = tile.column + DeltaW::column(x);
-        if (n < p.N && i < p.n_in) out[size_t(n) * p.n_in + i] = e[x];
+        if (n >= p.N || i >= p.n_in) continue;
+        const size_t at = first + size_t(n) * p.n_in + i;
+        p.e[at] = p.h ? e[x] * (p.sign[i] * real(p.h[at] != 0)) : e[x];
     }
 }

@@ -194,20 +194,101 @@ def signed_dense_trial(bench, m, n, k, K=2):
 
 
 def signed_slope_trial(bench, m, n, k, K=2):
-    """sign [h != 0]."""
-    h = np.maximum(bench.some(K, m, n), 0)
-    return bench.asked(coherent.signed_slope, h, np.sign(bench.some(n)))
+    """sign [h != 0], and times an error of each unit, of each network, and of each class."""
+    h, sign, beta = np.maximum(bench.some(K, m, n), 0), np.sign(bench.some(n)), bench.some(m, K)
+    out = bench.empty(K, m, n)
+    beta_, *on = bench.there(beta, h, sign)
+    bench.device.run([coherent.signed_slope_work(*on, out, beta_, (1, K, 0))])
+    return both(bench.asked(coherent.signed_slope, h, sign),
+                bench.asked(coherent.signed_times_slope, bench.some(K, m, n), h, sign),
+                bench.asked(coherent.signed_times_slope, bench.some(K, m, 1), h, sign),
+                ([out], partial(told, beta, h, sign)))
+
+
+def told(beta, h, sign):
+    """beta sign [h != 0]."""
+    return [reference.signed_times_slope(reference.by_class(beta), h, sign)]
 
 
 def signed_pull_back_trial(bench, m, n, k, K=2):
-    """delta W^T."""
-    return bench.asked(coherent.signed_pull_back, bench.some(K, m, k), bench.some(K, n, k))
+    """delta W^T, and times the slope of the layer below."""
+    plain = bench.asked(coherent.signed_pull_back, bench.some(K, m, k), bench.some(K, n, k))
+    delta, W, out = bench.some(K, m, k), bench.some(K, n, k), bench.empty(K, m, n)
+    h, sign = np.maximum(bench.some(K, m, n), 0), np.sign(bench.some(n))
+    delta_, W_, *below = bench.there(delta, W, h, sign)
+    bench.device.run([coherent.signed_pull_back_work(delta_, W_, out, *below)])
+    return both(plain, ([out], partial(gated, delta, W, h, sign)))
+
+
+def gated(delta, W, h, sign):
+    """delta W^T sign [h != 0]."""
+    return [reference.signed_times_slope(reference.signed_pull_back(delta, W), h, sign)]
 
 
 def signed_grad_trial(bench, m, n, k, K=2):
     """h^T delta / N."""
     return both(bench.asked(coherent.signed_grad, bench.some(k, m), bench.some(K, k, n)),
                 bench.asked(coherent.signed_grad, bench.some(K, k, m), bench.some(K, k, n)))
+
+
+def signed_descend_trial(bench, m, n, k, K=2):
+    """The same, taken by Adam into weights of one sign and by momentum into the biases."""
+    return both(*(signed_descent(bench, *how) for how in ((bench.some(k, m), m, n, k, K, False),
+                                                          (bench.some(K, k, m), m, n, k, K, True))))
+
+
+def signed_descent(bench, h, m, n, k, K, kept):
+    """One problem of `signed_descend_trial`."""
+    args = (h, bench.some(K, k, n), np.sign(bench.some(n)), bench.some(K, m, n), bench.some(K, n),
+            bench.some(K, m, n), bench.some(K, m, n)**2, bench.some(K, n))
+    h_, delta_, sign_, W_, b_, m_, v_, u_ = bench.there(*args)
+    updates = (optimisers.update_fields("adam", (W_, None, m_, v_, 3, 0.1, 0.9, 0.99, 1e-3)),
+               optimisers.update_fields("momentum", (b_, None, u_, 0.1, 0.9)))
+    sign_ = sign_ if kept else None
+    bench.device.run([coherent.signed_descend_work(h_, delta_, *updates, sign_)])
+    return [W_, m_, v_, b_, u_], partial(signed_descended, kept, *args)
+
+
+def signed_descended(kept, h, delta, sign, W, b, m, v, u):
+    """What `signed_descent` should give."""
+    dW, db = reference.signed_grad(h, delta)
+    W, b, m, v, u = (x.copy() for x in (W, b, m, v, u))
+    reference.adam(W, dW, m, v, 3, 0.1, 0.9, 0.99, 1e-3)
+    reference.momentum(b, db, u, 0.1, 0.9)
+    if kept:
+        reference.keep_signs(W, sign)
+    return [W, m, v, b, u]
+
+
+def sums_trial(bench, m, n, k, K=3):
+    """A class's units, a transpose, and all networks, with a slope too."""
+    e, h, out = bench.some(K, m, n), np.tanh(bench.some(m, n)), bench.empty(m, n)
+    e_, h_ = bench.there(e, h)
+    bench.device.run([coherent.network_sum_work(e_, out, h_, "tanh")])
+    return both(([out], partial(shared, e, h)),
+                bench.asked(coherent.class_sums, bench.some(K, m, n)),
+                bench.asked(coherent.by_class, bench.some(m, n)),
+                bench.asked(coherent.network_sum, bench.some(K, m, n)))
+
+
+def shared(e, h):
+    """sum_c e_c f'(h)."""
+    return [reference.times_slope(e.sum(axis=0), h, "tanh")]
+
+
+def keep_signs_trial(bench, m, n, k):
+    """Weights of one sign."""
+    W, sign = bench.some(m, k, n), np.sign(bench.some(n))
+    W_, sign_ = bench.there(W, sign)
+    coherent.keep_signs(bench.device, W_, sign_)
+    return [W_], partial(kept_signs, W, sign)
+
+
+def kept_signs(W, sign):
+    """What `keep_signs_trial` should give."""
+    W = W.copy()
+    reference.keep_signs(W, sign)
+    return [W]
 
 
 # Images -------------------------------------------------------------------------------------------

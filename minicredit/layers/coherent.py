@@ -66,12 +66,12 @@ class Coherent:
 
     def times_slope(self, e, h, below=None):
         """delta = e s, given the layer's output h (K, N, n_out); e as h, or (K, N, 1)."""
-        return e * self.ops.signed_slope(h, self.sign)
+        return self.ops.signed_times_slope(e, h, self.sign)
 
     def pull_back(self, delta, weights=None):
         """delta W^T, or delta weights^T; (K, N, n_out) -> (K, N, n_in), or (N, n_in) if common."""
         e = self.ops.signed_pull_back(delta, self.W if weights is None else weights)
-        return e.sum(axis=0) if self.common else e
+        return self.ops.network_sum(e) if self.common else e
 
     def gradient(self, h, delta):
         """{"W": dW, "b": db}, averaged over the batch; h is the layer's input."""

@@ -84,7 +84,7 @@ class Kickback:
         pair = ops.asarray(np.zeros((N, 2), net.dtype))         # softmax(0, z_a) is sigmoid(z_a)
         pair[:, 1] = (z * drawn).sum(axis=1)
         loss, error = ops.softmax_xent(pair, (a == y).astype(np.int64))
-        return loss, (drawn * error[:, 1:]).T.copy()[:, :, None]
+        return loss, ops.by_class(drawn * error[:, 1:])
 
     def step(self, x, y):
         """Learn from one batch; returns each example's loss before the update."""
