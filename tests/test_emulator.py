@@ -2,6 +2,10 @@
 
 Each kernel here is small and right; each fault is one line of it changed.
 """
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -315,6 +319,33 @@ extern "C" __global__ void quads(const float* x, float* out) {
         made.launch("quads", "quads", (), 1, 4,
                     [made.zeros(20, np.float32), made.empty(4, np.float32)])
 
+# out[i] = the neighbour's x, by way of shared memory, within a warp.
+NEIGHBOURS = """
+extern "C" __global__ void neighbours(const int* x, int* out) {
+    __shared__ int kept[64];
+    kept[threadIdx.x] = x[threadIdx.x];
+    __syncwarp();
+    out[threadIdx.x] = kept[threadIdx.x ^ 1];
+}
+"""
+
+
+@pytest.mark.parametrize("right, changes", [
+    (True, ()), (False, ("__syncwarp();", "")), (False, ("x ^ 1", "x ^ 32")),
+    (False, ("__syncwarp();", "__shfl_sync(0xffffffffu, 0, 0);"))])
+def test_lanes_that_met_see_each_others_memory(right, changes):
+    """Those of a warp that called __syncwarp, and no others; a shuffle is no fence."""
+    made, out = Device(checked=True), None
+    made.replace("neighbours", NEIGHBOURS.replace(*changes) if changes else NEIGHBOURS)
+    out = made.empty(64, np.int32)
+    args = [made.asarray(np.arange(64, dtype=np.int32)), out]
+    if right:
+        made.launch("neighbours", "neighbours", (), 1, 64, args)
+        assert (made.to_numpy(out) == np.arange(64) ^ 1).all()
+    else:
+        with pytest.raises(KernelError, match="race|uninit"):
+            made.launch("neighbours", "neighbours", (), 1, 64, args)
+
 
 # Memory -------------------------------------------------------------------------------------------
 
@@ -469,3 +500,37 @@ def test_two_shared_variables_in_a_statement_are_refused():
     made.replace("two", 'extern "C" __global__ void two(int n) { __shared__ int a[2], b[2]; }')
     with pytest.raises(ValueError, match="one __shared__ variable"):
         made.launch("two", "two", (), 1, 1, [3])
+
+
+def loaded(**environment):
+    """What a fresh process says about the backend, in another environment."""
+    code = ("from minicredit.kernels import load, BackendError\n"
+            "try: load('emulated'); print('loads')\n"
+            "except BackendError as error: print(error)")
+    ran = subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment},
+                         capture_output=True, text=True)
+    return ran.stdout.strip()
+
+
+def test_without_a_compiler_one_line_says_so():
+    assert loaded(CXX="/there/is/no/compiler") == (
+        "backend 'emulated' cannot be loaded: it needs a C++ compiler, and "
+        "CXX=/there/is/no/compiler is not there")
+
+
+def test_a_cache_that_cannot_be_written_to_is_named():
+    said = loaded(MINICREDIT_CACHE="/dev/null")
+    assert "/dev/null/kernels" in said and "MINICREDIT_CACHE" in said and "\n" not in said
+
+
+def test_where_there_is_no_written_out_switch_threads_run_all_the_same(tmp_path):
+    """As on processors that are no x86-64."""
+    code = ("from minicredit.kernels.cuda.emulator import build\n"
+            "build.COMMON = (*build.COMMON, '-DEMULATED_UCONTEXT')\n"
+            "import numpy, test_emulator as t\n"
+            "numpy.testing.assert_allclose(*t.product(t.device('tiled', checked=False)), 1e-4)\n"
+            "print('right')")
+    ran = subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(__file__), text=True,
+                         env={**os.environ, "MINICREDIT_CACHE": str(tmp_path)},
+                         capture_output=True)
+    assert ran.stdout.strip() == "right", ran.stderr

@@ -41,6 +41,8 @@ def compiler():
     ImportError
         If there is none.
     """
+    if sys.platform != "linux":
+        raise ImportError(f"it runs on Linux; this is {sys.platform}")
     asked = os.environ.get("CXX")
     for command in [shlex.split(asked)] if asked else [["g++"], ["clang++"], ["c++"]]:
         if command and shutil.which(command[0]):
@@ -117,10 +119,25 @@ def made(name, parts, make):
     path = folder() / f"{name}-{key}.so"
     if not path.exists():
         told_once()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as work:
+        with working_folder(path.parent) as work:
             os.replace(make(Path(work)), path)      # at once, whoever else makes the same
     return path
+
+
+def working_folder(inside):
+    """A new folder, removed when it is left.
+
+    Raises
+    ------
+    ImportError
+        If none can be made there.
+    """
+    try:
+        inside.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=inside)
+    except OSError as error:
+        raise ImportError(f"compiled kernels are kept in {inside}, and that cannot be written to: "
+                          f"{error.strerror}; MINICREDIT_CACHE names another folder") from None
 
 
 @cache
@@ -160,7 +177,12 @@ def runtime(checked):
     texts = [path.read_text() for path in (*files, HERE / "runtime.h")]
 
     def make(work):
-        compiled([*flags, "-shared", *map(str, files), "-o", "made.so", "-ldl"], work)
+        try:
+            compiled([*flags, "-shared", *map(str, files), "-o", "made.so", "-ldl"], work)
+        except RuntimeError as failed:
+            why = next((line for line in str(failed).splitlines() if "error" in line),
+                       "it gives no reason")
+            raise ImportError(f"{shlex.join(compiler()[0])} does not compile it: {why}") from failed
         return work / "made.so"
 
     return made("checked" if checked else "fast", [*texts, *flags], make)

@@ -159,9 +159,12 @@ inline unsigned vote(unsigned mask, int predicate, int line) {
 }
 
 inline void met(void**, unsigned) {}
-inline void meet(int line, unsigned mask = 0xffffffffu) {
-    emulated_warp(mask, line, 1, nullptr, met);
-}
+struct Meet {
+    int line;
+    void operator()(unsigned mask = 0xffffffffu) const {
+        emulated_warp(mask, line, 1, nullptr, met);
+    }
+};
 
 }  // namespace emulated
 
@@ -175,7 +178,7 @@ inline void meet(int line, unsigned mask = 0xffffffffu) {
 #define __ballot_sync(m, p) emulated::vote(m, (p) != 0, __LINE__)
 #define __any_sync(m, p) (emulated::vote(m, (p) != 0, __LINE__) != 0)
 #define __all_sync(m, p) (emulated::vote(m, (p) == 0, __LINE__) == 0)
-#define __syncwarp(...) emulated::meet(__LINE__, ##__VA_ARGS__)
+#define __syncwarp(...) emulated::Meet{__LINE__}(__VA_ARGS__)
 
 // Atomics: one core runs all threads, so a read and a write do ------------------------------------
 

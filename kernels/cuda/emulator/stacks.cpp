@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#ifndef __x86_64__
+#if !defined(__x86_64__) || defined(EMULATED_UCONTEXT)
+#define EMULATED_UCONTEXT 1
 #include <ucontext.h>
 #endif
 
@@ -21,10 +22,10 @@ std::vector<Slab> slabs;
 
 }  // namespace
 
-#ifdef __x86_64__
-struct Stack { void* pointer; char* low; };
-#else
+#ifdef EMULATED_UCONTEXT
 struct Stack { ucontext_t context; char* low; };
+#else
+struct Stack { void* pointer; char* low; };
 #endif
 
 namespace {
@@ -57,7 +58,7 @@ bool on_a_stack(uintptr_t address) {
     return false;
 }
 
-#ifdef __x86_64__
+#ifndef EMULATED_UCONTEXT
 
 extern "C" void emulated_switch(void** save, void* load);
 asm(R"(
