@@ -3,9 +3,9 @@
 //     conv_pull_back      e               W (S, F), read as its transpose
 //     conv_transposed     f(e + b)        W (F, S): TRANSPOSED
 //
-// With stride s the rows and columns of the image fall into s x s kinds: those of one kind are seen
-// by the same taps.  Each kind is one product: its rows are the units of that kind in all examples,
-// its terms the channels of the places that look there.  A block makes a tile of one of them.
+// The rows and columns of the image are of s x s kinds, see stencil.cuh.  Each kind is one product:
+// its rows are the units of that kind in all examples, its terms the channels of the places that
+// look there, by the same taps for all.  A block makes a tile of one of them.
 #include "group.cuh"
 #include "stencil.cuh"
 #include "nonlinearity.cuh"
@@ -24,18 +24,6 @@ using Said = Operand<false, true, true>;
 using Weights = Operand<true, !TRANSPOSED, false>;
 using Shared = Memory<Said, Weights>;
 
-// The units of one kind along a side: first + s q, for q in [0, count); the taps that see them,
-// tap + s a, for a in [0, taps).
-struct Kind {
-    int first, count, tap, taps;
-
-    __device__ Kind(int first, int size, int k, int s, int before) : first(first) {
-        count = (size - first + s - 1) / s;
-        tap = (first + before) % s;
-        taps = tap < k ? (k - tap + s - 1) / s : 0;
-    }
-};
-
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_scatter(const Group<ConvScatter> group) {
     __shared__ __align__(16) Shared memory;
@@ -45,11 +33,10 @@ conv_scatter(const Group<ConvScatter> group) {
     const int S = at.k * at.k * at.ch, P = at.R1 * at.C1;
     const int most = p.N * ((at.R + at.s - 1) / at.s) * ((at.C + at.s - 1) / at.s);
     const Tile tile(block, most, at.ch, p.parts);
-    if (tile.place / at.s >= at.R || tile.place % at.s >= at.C) return;     // no such kind
     const Kind r(tile.place / at.s, at.R, at.k, at.s, at.top);
     const Kind c(tile.place % at.s, at.C, at.k, at.s, at.left);
     const int each = r.count * c.count, rows = p.N * each;
-    if (tile.row >= rows) return;                    // the other kinds may have fewer
+    if (tile.row >= rows) return;                    // a kind with fewer than most, or none
 
     for (int m = threadIdx.x; m < BM; m += THREADS) {
         const int n = (tile.row + m) / each, q = (tile.row + m) % each;

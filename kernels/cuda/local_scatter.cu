@@ -5,8 +5,8 @@
 //
 // A block makes a tile of e, BM examples x BN channels at one row and column of the image.  It
 // gathers: the terms are the channels of the places that look there, each with one tap, so that
-// every unit is written once, by one block, in one order.  Few rows and columns: see
-// local_gather.cu for `parts`.
+// every unit is written once, by one block, in one order.  Those that most places see come first,
+// so that no long sum begins last.  For `parts` see local_gather.cu.
 #include "group.cuh"
 #include "stencil.cuh"
 #include "nonlinearity.cuh"
@@ -25,13 +25,25 @@ using Said = Operand<false, true, false>;
 using Weights = Operand<true, !TRANSPOSED, false>;
 using Shared = Memory<Said, Weights>;
 
+// The i-th unit of an image, kind by kind; its row times C and its column.
+__device__ int by_kind(const Stencil& at, int i) {
+    for (int kind = 0;; ++kind) {
+        const Kind r(kind / at.s, at.R, at.k, at.s, at.top);
+        const Kind c(kind % at.s, at.C, at.k, at.s, at.left);
+        if (i < r.count * c.count)
+            return (r.first + i / c.count * at.s) * at.C + c.first + i % c.count * at.s;
+        i -= r.count * c.count;
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 local_scatter(const Group<LocalScatter> group) {
     __shared__ __align__(16) Shared memory;
     int block;
     const LocalScatter& p = group.mine(block);
     const Stencil& at = p.where;
-    const Tile tile(block, p.N, at.ch, p.parts);
+    Tile tile(block, p.N, at.ch, p.parts);
+    tile.place = by_kind(at, tile.place);
     const int S = at.k * at.k * at.ch, P = at.R1 * at.C1, units = at.R * at.C;
     const Readers rows = readers(tile.place / at.C, at.k, at.s, at.top, at.R1);
     const Readers columns = readers(tile.place % at.C, at.k, at.s, at.left, at.C1);

@@ -29,3 +29,16 @@ __device__ inline Readers readers(int unit, int k, int s, int before, int places
     all.count = all.tap < k ? min((k - all.tap + s - 1) / s, all.place + 1) : 0;
     return all;
 }
+
+// With stride s the units along a side are of s kinds: those of one kind are seen by the same taps,
+// tap + s a for a in [0, taps), or fewer at the edges.  They are first + s q, for q in [0, count).
+// The kinds are numbered by their first tap, so that the first are seen by most.
+struct Kind {
+    int first, count, tap, taps;
+
+    __device__ Kind(int tap, int size, int k, int s, int before) : tap(tap) {
+        first = ((tap - before) % s + s) % s;
+        count = first < size ? (size - first + s - 1) / s : 0;
+        taps = tap < k ? (k - tap + s - 1) / s : 0;
+    }
+};
