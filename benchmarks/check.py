@@ -90,13 +90,13 @@ class Truth:
 class Judge:
     """Checks contenders for one task, on one batch, or several if it has to."""
 
-    def __init__(self, task, steps=STEPS):
-        self.task, self.steps, self.truths = task, steps, []
+    def __init__(self, task, steps=STEPS, eta=None):
+        self.task, self.steps, self.eta, self.truths = task, steps, eta, []
 
     def truth(self, n):
         """The truth about batch n."""
         while len(self.truths) <= n:
-            own = problem(self.task, self.steps, seed=len(self.truths))
+            own = problem(self.task, self.steps, self.eta, seed=len(self.truths))
             self.truths.append(Truth(own, self.steps))
         return self.truths[n]
 
