@@ -1,13 +1,11 @@
-"""On a GPU: instructions are what the emulator takes them for, kernels and replayed steps right.
+"""On a GPU every kernel is right, every time, and so is every replayed step, and a run of each rule.
 
     pytest -m gpu --require-gpu                 everything that a GPU can be asked, in every file
     compute-sanitizer --tool memcheck python -m pytest -m gpu --require-gpu --bare-memory \\
-        tests/test_gpu.py -k small              and racecheck, initcheck, synccheck
+        tests/test_gpu.py tests/test_cuda_instructions.py -k "small or instructions"
 
-What is not marked gpu runs on the emulated device too, or there alone.
+and the same with the tools racecheck, initcheck and synccheck.
 """
-from pathlib import Path
-
 import numpy as np
 import pytest
 from conftest import FLOOR, TIMES, assert_close, batches, course, poison, rule_of, same
@@ -17,7 +15,6 @@ from minicredit.errors import UserError
 from minicredit.kernels import load
 from minicredit.kernels.cuda.trials import TRIALS, Bench
 
-CONFORMANCE = Path(__file__).with_name("conformance.cu")
 SIZES = [(1, 1, 1), (33, 18, 21), (100, 240, 240), (128, 10, 257), (300, 65, 129)]      # m, n, k
 SMALL = SIZES[1]
 BACKENDS = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -27,49 +24,6 @@ BACKENDS = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
 def gpu(request):
     """The GPU."""
     return poison(load("cuda").device, request.config)
-
-
-def launch(device, kernel, defines, grid, block, *args):
-    """One launch of an instruction's kernel."""
-    device.launch(CONFORMANCE, kernel, (("real", "float"), *defines), grid, block, list(args))
-
-
-# Instructions -------------------------------------------------------------------------------------
-
-def to_tf32(x):
-    """The bits of x rounded to ten of mantissa, nearest, ties away from zero."""
-    bits = x.view(np.uint32)
-    return np.where(np.isfinite(x), (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000), bits)
-
-
-def test_small_numbers_are_rounded_to_tf32(device):
-    x = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
-    x[:6] = 0, -0.0, 1 + 2.0**-11, -1 - 2.0**-11, 1 + 2.0**-11 - 2.0**-23, 1 + 3 * 2.0**-11
-    x[6:8] = np.inf, -np.inf
-    out = device.empty(2000, np.uint32)
-    launch(device, "rounded", (("PIECE", 4),), 16, 128, device.asarray(x), out, len(x))
-    assert same(device.to_numpy(out), to_tf32(x))
-
-
-def test_a_small_tensor_core_product_is_the_product(device):
-    A, B, C = (np.random.default_rng(n).standard_normal(size).astype(np.float32)
-               for n, size in enumerate([(5, 16, 8), (5, 8, 8), (5, 16, 8)]))
-    there = [device.asarray(to_tf32(M).view(np.float32).copy()) for M in (A, B)]
-    D = device.empty((5, 16, 8), np.float32)
-    launch(device, "product", (("PIECE", 4),), 5, 32, *there, device.asarray(C), D)
-    A, B = (device.to_numpy(M).astype(np.float64) for M in there)
-    assert_close(device.to_numpy(D), C + A @ B, 9, np.abs(C) + np.abs(A) @ np.abs(B))
-
-
-@pytest.mark.parametrize("size, some", [(4, 0), (4, 4), (8, 0), (8, 4), (8, 8), (16, 0), (16, 4),
-                                        (16, 12), (16, 16)])
-def test_small_pieces_are_copied_while_a_thread_goes_on(device, size, some):
-    x = np.random.default_rng(0).integers(1, 255, 64 * size).astype(np.uint8)
-    out = device.empty(64 * size, np.uint8)
-    launch(device, "copied", (("PIECE", size),), 1, 32, device.asarray(x), out, some)
-    want = x.copy().reshape(2, 32, size)
-    want[1, :, some:] = 0
-    assert same(device.to_numpy(out), want.ravel())
 
 
 # Kernels ------------------------------------------------------------------------------------------
