@@ -1,4 +1,4 @@
-"""On a GPU every kernel is right, every time, and so is every replayed step, and a run of each rule.
+"""On a GPU every kernel is right, every time, and so is every replayed step and a run of each rule.
 
     pytest -m gpu --require-gpu                 everything that a GPU can be asked, in every file
     compute-sanitizer --tool memcheck python -m pytest -m gpu --require-gpu --bare-memory \\
