@@ -175,8 +175,6 @@ __device__ void product(Sums& sums, Memory<A, B>& memory, const A& a, const B& b
     for (int step = 0; step < STAGES; ++step) steps.look_up(step, step);
     __syncthreads();
     steps.add_to(sums);
-    cp_async_wait<0>();
-    __syncthreads();                                 // all have done with the tiles
     sums.gathered(memory.a[0]);
 }
 

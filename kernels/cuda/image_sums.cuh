@@ -61,9 +61,10 @@ struct Sums {
         }
     }
 
-    // The second half's sums go to the first, through BM BN numbers of shared memory.
-    __device__ void gathered(float* memory) {
-        float* mine = memory + threadIdx.x % 128;
+    // The second half's sums go to the first, through BM BN numbers where the tiles were.
+    __device__ void gathered(float* tiles) {
+        float* mine = tiles + threadIdx.x % 128;
+        __syncthreads();                             // all have done with the tiles
         if (half())
             for_all([&](int at, float& sum) { mine[128 * at] = sum; });
         __syncthreads();
