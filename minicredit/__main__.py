@@ -39,14 +39,18 @@ def load_data(config):
     return replace(loaded, train=train)
 
 
-def folder_for(out):
+def folder_for(out, resume=False):
     """The folder of the results, made and seen to be writable.
 
     Raises
     ------
     UserError
-        If it cannot be made or written to.
+        If it cannot be made or written to, or should be there to go on with and is not.
     """
+    if resume and not out:
+        raise UserError("--resume: wanted the folder to go on with, --out DIR; got none")
+    if resume and not (out / "checkpoints").is_dir():
+        raise UserError(f"--resume: wanted a folder with checkpoints; got {out}, which has none")
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +72,7 @@ def work(args, command):
         data = load_data(config)
         compare.check(config, data)
         needs = foreseen(config, data, args.memory)
-        folder = folder_for(args.out)
+        folder = folder_for(args.out, args.resume)
         with Job(folder, config, compare.versions(), signals, args.resume, args.checkpoint_steps,
                  args.checkpoint_minutes, warn) as job:
             return finish(job, config, data, needs, args.quiet)

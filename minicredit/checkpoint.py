@@ -12,6 +12,7 @@ over for the one before it.
 import hashlib
 import json
 import math
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -125,11 +126,12 @@ def read(path, most):
     """
     try:
         with open(path, "rb") as file:
-            data = file.read(most + ROOM + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(size) if size <= most + ROOM else b""
     except OSError as error:
         raise Damaged(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > most + ROOM:
-        raise Damaged(f"{path}: wanted a checkpoint of at most {most + ROOM} bytes, got more")
+    if size > most + ROOM:
+        raise Damaged(f"{path}: wanted a checkpoint of at most {most + ROOM} bytes, got {size}")
     return unpacked(data, path)
 
 
@@ -138,7 +140,7 @@ def paths(folder):
     found = {}
     for path in folder.glob("step-*.safetensors"):
         digits = path.stem.removeprefix("step-")
-        if digits.isascii() and digits.isdecimal():
+        if digits.isascii() and digits.isdecimal() and path.is_file():
             found[path] = int(digits)
     return sorted(found, key=found.get, reverse=True)
 

@@ -13,7 +13,9 @@ from minicredit import state
 from minicredit.network import forward
 
 KINDS = {"h": "the activity", "h_hat": "the target", "delta": "the error signal", "loss": "the loss",
-         "W": "the weights", "b": "the biases"}
+         "W": "the weights", "b": "the biases", "V": "the weights of the inverse",
+         "c": "the biases of the inverse", "B": "the feedback weights",
+         "M": "the feedback strengths"}
 
 
 def finite(array):
@@ -128,4 +130,5 @@ def in_words(name):
 def shown(norms, bad):
     """The norms worth a place on one line: of the bad array, of the activities and of W."""
     return {name: size for name, size in norms.items()
-            if name == bad or re.fullmatch(r"(h|h_hat|W)\[\d+\]|loss", name)}
+            if np.isfinite(size)
+            and (name == bad or re.fullmatch(r"(h|h_hat|W)\[\d+\]|loss", name))}

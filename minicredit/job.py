@@ -32,8 +32,7 @@ class Job:
     Raises
     ------
     UserError
-        If another process works there, or there is unfinished work and nobody asked for it, or
-        there is none and somebody did.
+        If another process works there, or there is unfinished work and nobody asked for it.
     """
 
     def __init__(self, folder, config, versions, signals, resume=False, steps=None, minutes=None,
@@ -45,9 +44,6 @@ class Job:
         self.command, self.at = going_on(config["command"], folder), None
 
     def __enter__(self):
-        if self.resume and not self.home.is_dir():
-            raise UserError(f"--resume: wanted a folder with checkpoints, got {self.folder}, which "
-                            "has none")
         try:
             self.home.mkdir(exist_ok=True)
             self.lock = Lock(self.home / "lock", self.folder).__enter__()

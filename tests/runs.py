@@ -1,8 +1,10 @@
 """Small runs on the digits that can be stopped, killed and gone on with, for the tests that do so.
 """
+import mmap
 import os
 import random
 import signal
+import struct
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from minicredit.signals import Signals, Stopped
 from minicredit.training import epochs
 
 CALLS = "open", "write", "fsync", "close", "replace", "unlink", "mkdir"    # that change a disk
+EVERY = 3                           # steps between two checkpoints of a run that is killed
 MEMORY = Path("/dev/shm")           # a disk whose fsync takes no time, where there is one
 
 
@@ -120,13 +123,15 @@ def scratch():
 
 # Killed -------------------------------------------------------------------------------------------
 
-def life(job, name, folder, images, calls):
+def life(job, name, folder, images, calls, reached):
     """One life of a run, in a process of its own: until it ends, or somebody kills it.
 
     Parameters
     ----------
     calls : int or None
         It kills itself at that call that changes the disk: before it if even, after it if odd.
+    reached : mmap
+        Is told the share of the steps that is done.
 
     Returns
     -------
@@ -148,7 +153,8 @@ def life(job, name, folder, images, calls):
             return result
 
         with watched(seen):
-            run(job, name, folder, images, steps=3)
+            run(job, name, folder, images, EVERY,
+                tell=lambda share: struct.pack_into("d", reached, 0, share))
         os._exit(0)
     except BaseException:
         import traceback
@@ -166,22 +172,30 @@ def killed(job, name, images, kills, seed, longest=0.15):
     -------
     list of final states, one for each run that came to its end
     """
-    draw, ends, count = random.Random(f"{name} {seed}"), [], 0
+    draw, ends, count, reached = random.Random(f"{name} {seed}"), [], 0, mmap.mmap(-1, 8)
+    total = job["epochs"] * len(begun(job, name, None)[0].passes) * -(-images.train.n // 16)
     while count < kills or not ends:
         with scratch() as folder:
+            struct.pack_into("d", reached, 0, 0.0)
             while True:
-                calls = draw.randrange(60) if count % 2 else None
-                child = life(job, name, folder, images, calls)
-                if calls is None:
-                    code = waited(child, longest * draw.random())
-                else:
-                    code = waited(child, 60)
+                calls = draw.randrange(120) if count % 2 else None
+                child = life(job, name, folder, images, calls, reached)
+                code = waited(child, 60 if calls else longest * draw.random())
                 assert code in (0, -signal.SIGKILL), f"{name}: exit code {code}"
+                steps = total * struct.unpack("d", reached)[0]
+                there = kept_steps(folder)
+                assert steps - there <= EVERY, f"{name}: step {steps} was reached, {there} kept"
                 if code == 0:
                     break
                 count += 1
             ends.append(final(folder))
     return ends
+
+
+def kept_steps(folder):
+    """How many steps are done in the newest checkpoint that is whole; 0 if there is none yet."""
+    found = checkpoint.newest(folder, 2**30, silent)
+    return found[0].done if found else 0
 
 
 def waited(child, seconds):
@@ -207,7 +221,7 @@ def loads(backend):
 
 
 def main():
-    """Kill a run of every rule: python -m tests.runs [KILLS] [BACKEND] [RULES]."""
+    """Kill a run of every rule: python tests/runs.py [KILLS] [BACKEND] [RULES]."""
     import sys
     import time
 
@@ -217,7 +231,7 @@ def main():
     for name in rules.split(","):
         start, job = time.monotonic(), config(name, backend)
         with scratch() as folder:
-            child = life(job, name, folder, images, None)
+            child = life(job, name, folder, images, None, mmap.mmap(-1, 8))
             alone = waited(child, 300)
             want = final(folder)
         longest = 0.8 * (time.monotonic() - start)
