@@ -36,7 +36,7 @@ BUDGETS = {
     ("local_grad", "shared load"): 1.4, ("local_grad", "shared store"): 1.4,
     ("conv_gather", "global load"): 2.2, ("conv_gather", "global store"): 2.0,
     ("conv_gather", "shared load"): 1.4, ("conv_gather", "shared store"): 1.2,
-    ("conv_scatter", "global load"): 1.2, ("conv_scatter", "global store"): 6.5,
+    ("conv_scatter", "global load"): 1.2, ("conv_scatter", "global store"): 7.0,
     ("conv_scatter", "shared load"): 1.2, ("conv_scatter", "shared store"): 1.4,
     ("conv_grad", "global load"): 1.3, ("conv_grad", "global store"): 3.5,
     ("conv_grad", "shared load"): 1.4, ("conv_grad", "shared store"): 1.4,

@@ -63,8 +63,7 @@ def found(request):
                                       ("file", "old", "new")))
             if getattr(item, "function", None) is test]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        return dict(zip(jobs, [future.result() for future in
-                               [pool.submit(job, *args) for job, args in jobs]]))
+        return {(job, args): pool.submit(job, *args) for job, args in jobs}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -92,7 +91,7 @@ def test_a_kernel_gives_the_same_bits_whoever_runs_first(file):
 
 @pytest.mark.parametrize("file, number, where", OWN)
 def test_a_kernels_own_barriers_are_needed(found, file, number, where):
-    assert found[missed, (file, number)], f"nobody misses {where}"
+    assert found[missed, (file, number)].result(), f"nobody misses {where}"
 
 
 @pytest.mark.parametrize("where", SHARED)
@@ -115,6 +114,6 @@ def test_every_kernel_has_three_faults_planted_in_it():
 
 @pytest.mark.parametrize("file, old, new", PLANTED)
 def test_a_planted_fault_is_noticed(found, file, old, new):
-    was_noticed = found[planted, (file, old, new)]
+    was_noticed = found[planted, (file, old, new)].result()
     assert was_noticed is not None, f"{file}.cu has changed: plant something else"
     assert was_noticed
