@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.check import Judge
 from benchmarks.steps import LEE, NET_1024, SMALL, admitted, brief
-from benchmarks.tasks import INVERSE, STILL, Ours, Task, operations, problem
+from benchmarks.tasks import STILL, Ours, Task, operations, problem
 from minicredit.data import Split
 
 MANY = 20                       # steps in a launch, of those called x20
@@ -141,12 +141,10 @@ def prepare(library, number, options):
         errors and left_out, as `benchmarks.tables` has them; operations.
     """
     task, device, left_out = tasks(options)[number], options["device"], {}
-    # ours is first taken as it is, then recorded, then replayed; whose noise is brought takes one
-    # step at once, whatever is asked for, and then the many that are compiled once for all
+    # ours is first taken as it is, then recorded, then replayed
     checked, many = (4, PASS) if library == "ours" else (3, MANY)
-    first = many if task.rule in INVERSE and library != "ours" else checked
     judge = Judge(task, checked, GENTLE if task.net == NET_1024 else None)
-    errors = admitted(contenders(library, task, first, device), judge, left_out)
+    errors = admitted(contenders(library, task, checked, device), judge, left_out)
     still, ready = problem(task, eta=STILL[task.optimizer]), {}
     makers = contenders(library, task, checked if options["small"] else many, device)
     for name in errors:
