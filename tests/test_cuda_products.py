@@ -33,7 +33,8 @@ def close(device, got, want, terms, dtype):
 
 def use(monkeypatch, tile):
     """From now on every product is made of this tile."""
-    monkeypatch.setattr(dense, "tile_for", lambda *about: tile)
+    for choose in ("tile_for", "gradient_tile"):
+        monkeypatch.setattr(dense, choose, lambda *about: tile)
 
 
 def tiles(dtype):
@@ -42,7 +43,9 @@ def tiles(dtype):
 
 
 ALL_TILES = [(dtype, tile) for dtype in DTYPES for tile in tiles(dtype)]
-SINGLES = [pair for pair in ALL_TILES if "pairs" not in pair[1]]
+GRADIENTS = [pair for pair in ALL_TILES if pair[1] != "pairs"]
+SINGLES = [pair for pair in GRADIENTS if pair[1] != "tensor gradient"]
+PAIRS = [pair for pair in ALL_TILES if pair[1] not in ("small", "tensor gradient")]
 
 
 def around(tile):
@@ -76,7 +79,7 @@ def test_an_error_pulled_back_is_its_definition(device, monkeypatch, dtype, tile
                      20 * (1 + h * h))
 
 
-@pytest.mark.parametrize("dtype, tile", SINGLES)
+@pytest.mark.parametrize("dtype, tile", GRADIENTS)
 def test_a_gradient_is_its_definition(device, monkeypatch, dtype, tile):
     use(monkeypatch, tile)
     for n_in, N, n_out in around(tile):
@@ -98,7 +101,7 @@ def test_empty_sizes_are_as_in_the_reference(device, dtype, size):
             or np.allclose(device.to_numpy(got), wanted)
 
 
-@pytest.mark.parametrize("tile", tiles("float32"))
+@pytest.mark.parametrize("tile", [tile for dtype, tile in SINGLES if dtype == "float32"])
 def test_a_nan_reaches_what_depends_on_it_and_nothing_else(device, monkeypatch, tile):
     use(monkeypatch, tile)
     _, (H, V, c, D, *_) = layer(device, "float32", 40, 9, 37)
@@ -146,7 +149,7 @@ def states(device, dtype, shape, name):
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-@pytest.mark.parametrize("dtype, tile", SINGLES)
+@pytest.mark.parametrize("dtype, tile", GRADIENTS)
 def test_weights_move_by_a_gradient_that_nobody_stores(device, monkeypatch, dtype, tile, name):
     if name not in ("sgd", "adam") and tile != "small":
         pytest.skip("an optimiser does not know the tile")
@@ -180,11 +183,9 @@ def test_all_layers_move_in_one_launch(device):
         close(device, got, want, 2, "float32")
 
 
-@pytest.mark.parametrize("dtype, tile", ALL_TILES)
+@pytest.mark.parametrize("dtype, tile", PAIRS)
 def test_a_difference_target_is_its_definition(device, monkeypatch, dtype, tile):
     use(monkeypatch, tile)
-    if dense.TILES[tile][:2] == (16, 16):
-        pytest.skip("its threads have one number each, and a pair is two")
     for i, (N, n_in, n_out) in enumerate(around(tile)):
         (h, V, c, below, h_hat, _), there = layer(device, dtype, N, n_in, n_out)
         out, f = device.empty((N, n_out), np.dtype(dtype)), F[i % 3]
@@ -193,11 +194,9 @@ def test_a_difference_target_is_its_definition(device, monkeypatch, dtype, tile)
         close(device, out, reference.difference(below, up, down), 2 * n_in + 4, dtype)
 
 
-@pytest.mark.parametrize("dtype, tile", ALL_TILES)
+@pytest.mark.parametrize("dtype, tile", PAIRS)
 def test_a_met_target_stays_met_bit_for_bit(device, monkeypatch, dtype, tile):
     use(monkeypatch, tile)
-    if dense.TILES[tile][:2] == (16, 16):
-        pytest.skip("its threads have one number each, and a pair is two")
     for N, n_in, n_out in [(1, 1, 1), (70, 33, 67)]:
         _, (H, V, c, below, *_) = layer(device, dtype, N, n_in, n_out)
         out = device.empty((N, n_out), H.dtype)
@@ -230,13 +229,12 @@ def test_the_order_of_threads_does_not_matter(tile, monkeypatch):
     for schedule in ("up", "down", "random"):
         device = emulator.Device(schedule=schedule)
         _, (H, V, c, D, H2, D2) = layer(device, "float32", 37, 70, 41)
-        out = device.empty(D.shape, D.dtype)
-        results = [dense.dense(device, H, V, c, "tanh"), dense.pull_back(device, D, V),
-                   *dense.dense_grad(device, H, D), out]
-        if dense.TILES[tile][:2] != (16, 16):
-            device.run([dense.target_work(H2, H, V, c, D2, out, "tanh")])
-        else:
-            device.run([dense.reconstruct_work(H, V, c, D2, out, "tanh")])
+        results = [*dense.dense_grad(device, H, D)] if tile != "pairs" else []
+        if ("float32", tile) in SINGLES:
+            results += [dense.dense(device, H, V, c, "tanh"), dense.pull_back(device, D, V)]
+        if ("float32", tile) in PAIRS:
+            results.append(device.empty(D.shape, D.dtype))
+            device.run([dense.target_work(H2, H, V, c, D2, results[-1], "tanh")])
         seen.append([device.to_numpy(x) for x in results])
     for other in seen[1:]:
         assert all(same(x, y) for x, y in zip(seen[0], other))
@@ -248,6 +246,23 @@ def test_the_tile_grows_with_the_matrix():
         chosen = [dense.TILES[dense.tile_for(n, n, dtype)][:2] for n in (100, 500, 1000, 8000)]
         areas = [rows * columns for rows, columns in chosen]
         assert areas == sorted(areas) and areas[0] < areas[-1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("widths", [(784, *[240] * 7, 10), (784, 1024, 1024, 1024, 10),
+                                    (784, 500, 500, 10), (20, 30, 10)])
+def test_layers_of_a_network_have_one_tile(dtype, widths):
+    chosen = {dense.gradient_tile(*pair, dtype) for pair in zip(widths, widths[1:])}
+    assert len(chosen) == 1
+    assert ("medium" in chosen) == (1024 not in widths)
+
+
+def test_every_tile_is_chosen_for_something():
+    ones, many = (16, 100, 256, 1024, 8192), {"pairs"}
+    for dtype in DTYPES:
+        many |= {dense.tile_for(m, n, dtype) for m in ones for n in ones}
+        many |= {dense.gradient_tile(m, n, dtype) for m in ones for n in ones}
+    assert many == set(dense.TILES)
 
 
 # The ladder ---------------------------------------------------------------------------------------

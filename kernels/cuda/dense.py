@@ -12,24 +12,24 @@ from minicredit.kernels.cuda import losses
 from minicredit.kernels.cuda.work import Work, require
 
 NONLINEARITY = {"linear": 0, "softmax": 0, "tanh": 1, "relu": 2}    # as in nonlinearity.cuh
-ENOUGH = 128                            # tiles that keep a large device busy
+ENOUGH, MANY, WIDE = 128, 512, 192      # tiles: keep a large device busy; several times; see below
 
 # A tile's rows and columns; a stage's depth; rows and columns of a thread; slices; stages; blocks
 # that a multiprocessor should have room for, which is what limits the registers; products of tf32.
+# Measured on an H100, as the fastest of some forty: `python -m benchmarks.gpu_products`.
 TILES = {
-    "huge": (128, 128, 16, 8, 8, 1, 2, 1, 0),
+    "tensor huge": (128, 64, 16, 8, 8, 1, 4, 2, 3),
+    "tensor large": (64, 64, 32, 4, 8, 1, 3, 2, 3),
+    "tensor medium": (32, 32, 64, 4, 8, 8, 3, 2, 3),
+    "tensor gradient": (64, 64, 24, 4, 8, 1, 3, 3, 3),
     "large": (64, 64, 16, 4, 4, 1, 3, 2, 0),
-    "medium": (32, 32, 32, 4, 4, 4, 4, 2, 0),
-    "small": (16, 16, 64, 4, 4, 16, 4, 2, 0),
-    "pairs": (32, 16, 64, 4, 4, 8, 4, 2, 0),
-    "tensor huge": (128, 128, 16, 8, 8, 1, 3, 1, 3),
-    "tensor large": (64, 64, 16, 4, 8, 1, 4, 3, 3),
-    "tensor medium": (32, 32, 32, 4, 8, 4, 5, 4, 3),
-    "tensor small": (16, 16, 64, 2, 4, 8, 4, 2, 3),
-    "tensor pairs": (32, 16, 64, 4, 4, 8, 4, 2, 3),
+    "medium": (32, 32, 16, 4, 4, 2, 6, 4, 0),
+    "small": (16, 16, 128, 4, 4, 16, 2, 2, 0),
+    "pairs": (16, 32, 64, 4, 4, 8, 3, 2, 0),
 }
-SINGLE = {"huge", *(tile for tile in TILES if "tensor" in tile)}    # not for numbers of 8 bytes
-DOUBLE = {"pairs": (32, 16, 32, 4, 4, 8, 4, 2, 0)}                  # which want a smaller stage
+SINGLE = {tile for tile in TILES if "tensor" in tile}           # not for numbers of 8 bytes,
+DOUBLE = {"small": (16, 16, 64, 4, 4, 16, 4, 2, 0),             # which want smaller stages
+          "pairs": (16, 32, 32, 4, 4, 8, 4, 2, 0)}
 DEFINES = "BM", "BN", "BK", "TM", "TN", "SPLIT", "STAGES", "BLOCKS", "TENSOR"
 
 
@@ -94,7 +94,7 @@ def dense_grad_work(h, delta, dW, db):
     """dW = h^T delta / N, db = sum_n delta / N."""
     (N, n_in), n_out = h.shape, delta.shape[1]
     problem = {"h": h, "delta": delta, "dW": dW, "db": db, "N": N, "n_in": n_in, "n_out": n_out}
-    tile = tile_for(n_in, n_out, h.dtype, "medium")
+    tile = gradient_tile(n_in, n_out, h.dtype)
     return tiled("dense_grad", problem, (max(n_in, 1), n_out), tile, [h, delta], [dW, db])
 
 
@@ -110,7 +110,7 @@ def descend_work(h, delta, W, b):
     (N, n_in), n_out = h.shape, delta.shape[1]
     problem = {"h": h, "delta": delta, "W": W, "b": b, "N": N, "n_in": n_in, "n_out": n_out}
     moved = [u[part] for u in (W, b) for part in ("w", "s1", "s2", "s3") if u[part] is not None]
-    tile = tile_for(n_in, n_out, h.dtype, "medium")
+    tile = gradient_tile(n_in, n_out, h.dtype)
     return tiled("descend", problem, (max(n_in, 1), n_out), tile, [h, delta, *moved], moved)
 
 
@@ -124,11 +124,14 @@ def target_work(h_hat, h, V, c, below, out, f):
 
 
 def reconstruct_work(h, V, c, goal, out, f):
-    """out = (back - goal) f'(back), where back = f(h V + c)."""
+    """out = (back - goal) f'(back), where back = f(h V + c).
+
+    All layers do this at the same time, so there are more tiles than those of one of them.
+    """
     (N, n_above), n_below = h.shape, V.shape[1]
     problem = {"h": h, "V": V, "c": c, "goal": goal, "out": out, "N": N, "n_above": n_above,
                "n_below": n_below, "f": NONLINEARITY[f]}
-    tile = tile_for(N, n_below, h.dtype)
+    tile = tile_for(N, n_below, h.dtype, "tensor medium" if h.dtype == "float32" else "small")
     return tiled("reconstruct", problem, (N, n_below), tile, [h, V, c, goal], [out])
 
 
@@ -136,11 +139,22 @@ def reconstruct_work(h, V, c, goal, out, f):
 
 def tile_for(m, n, dtype, smallest="small"):
     """The name of the largest tile of which an m x n matrix has enough to fill the device."""
-    largest = ("huge", "large") if dtype == "float32" else ("large",)   # what registers can hold
-    for name in (*largest, "medium"):
-        if tiles(name, m, n) >= ENOUGH:
-            return name
-    return smallest
+    if dtype != "float32":
+        sizes = {"large": ENOUGH, "medium": ENOUGH}
+    else:
+        sizes = {"tensor huge": MANY, "tensor large": ENOUGH, "tensor medium": ENOUGH}
+    return next((name for name, enough in sizes.items() if tiles(name, m, n) >= enough), smallest)
+
+
+def gradient_tile(n_in, n_out, dtype):
+    """The same for a gradient.
+
+    One launch moves all layers of a network if their tiles are alike, so the narrow last layer is
+    taken to be as wide as those below, and WIDE, which is beyond 784 x 784, leaves it to them what
+    the first layer gets.
+    """
+    name = "tensor gradient" if dtype == "float32" else "large"
+    return name if tiles(name, n_in, max(n_in, n_out)) >= WIDE else "medium"
 
 
 def tiles(name, m, n):

@@ -3,9 +3,9 @@
 //     h_hat' = h' + (f(h_hat V + c) - f(h V + c))
 //
 // A block makes BM / 2 rows of h_hat'.  Its tile of the product has twice as many: in the upper
-// half h_hat V, in the lower half h V, from the same columns of V, which are read once.  The two numbers
-// of an entry end up in the same thread, and were added up in the same order: where h_hat is h, bit
-// for bit, the bracket is 0 and h_hat' is h'.
+// half h_hat V, in the lower half h V, from the same columns of V, which are read once.  The two
+// numbers of an entry end up in the same thread, and were added up in the same order: where h_hat
+// is h, bit for bit, the bracket is 0 and h_hat' is h'.
 #include "group.cuh"
 #include "nonlinearity.cuh"
 #include "tile.cuh"
@@ -18,6 +18,7 @@ struct Target {
 typedef Operand<BM, TM, true, true> Rows;           // h_hat (N, n_above) over h (N, n_above)
 typedef Operand<BN, TN, false> Columns;             // V (n_above, n_below)
 typedef Product<Rows, Columns> Both;
+static_assert(EACH % 2 == 0, "target: a thread needs both numbers of an entry");
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 target(const Group<Target> group) {
