@@ -169,11 +169,18 @@ def test_a_row_that_cannot_be_prepared_leaves_the_others_alone(monkeypatch, caps
     assert "FAILED: ZeroDivisionError" in capsys.readouterr().out
 
 
-def test_a_burst_counts_the_steps_of_its_calls():
-    called, waited = [], []
-    clock = gpu_worker.Clock(lambda: called.append(1), lambda: waited.append(len(called)), 20)
-    seconds = clock.burst(0.01)
-    assert seconds < 1e-3 and len(waited) % 2 == 0 and waited[-1] == len(called)
+@pytest.mark.parametrize("call", [0.001, 0.5, 3.0])
+def test_a_burst_tells_the_time_of_a_step_and_waits_for_all_that_it_began(monkeypatch, call):
+    now, open_calls = [0.0], []
+
+    def finish():
+        now[0] += call * len(open_calls)                    # begun at once, done when waited for
+        open_calls.clear()
+    monkeypatch.setattr(gpu_worker, "perf_counter", lambda: now[0])
+    clock = gpu_worker.Clock(lambda: open_calls.append(1), finish, 20)
+    for _ in range(2):
+        assert clock.burst(1.0) == pytest.approx(call / 20)
+    assert now[0] < 2 * (1.5 + 3 * call)
 
 
 # Tables -------------------------------------------------------------------------------------------
