@@ -4,7 +4,7 @@
 //     local_transposed_grad   image delta, units h        dW (P, F, S): TRANSPOSED
 //
 // A block makes a tile of one place's dW; the terms are the examples.  What a tap outside the image
-// would have learned is 0, whatever the units say, NaN too.
+// would have learned is 0, whatever the units say, NaN too; a tile of such taps has no terms.
 #include "group.cuh"
 #include "stencil.cuh"
 #include "image_product.cuh"
@@ -28,6 +28,14 @@ __device__ __forceinline__ const real* seen(const LocalGrad& p, int row, int col
     const bool in = s < S && unsigned(row + i) < unsigned(at.R)
                     && unsigned(x) < unsigned(at.C * at.ch);
     return in ? p.image + (row + i) * at.C * at.ch + x : nullptr;
+}
+
+// The first tap inside the image from `tap` on; k k if there is none.
+__device__ int next_inside(const Side& i, const Side& j, int k, int tap) {
+    int row = tap / k, column = tap % k;
+    if (column >= j.end) ++row, column = 0;
+    if (row < i.first) row = i.first, column = 0;
+    return row < i.end && j.first < j.end ? row * k + max(column, j.first) : k * k;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
@@ -60,8 +68,12 @@ local_grad(const Group<LocalGrad> group) {
     const First first(memory.rows, {});
     const Second second(memory.columns, {});
     const bool wide = copied_wide(p.image, at.ch) && copied_wide(p.units, p.F);
+    const Side i = taps_inside(tile.place / at.C1, at.k, at.s, at.top, at.R);
+    const Side j = taps_inside(tile.place % at.C1, at.k, at.s, at.left, at.C);
+    const int last = min(S, s0 + (TRANSPOSED ? BN : BM)) - 1;
+    const bool any = next_inside(i, j, at.k, s0 / at.ch) <= last / at.ch;
     Sums sums;
-    product(sums, memory, first, second, wide, 0, p.N, term);
+    product(sums, memory, first, second, wide, 0, any ? p.N : 0, term);
 
     const Tile done = memory.tile;
     real* out = p.dW + (long long)done.place * S * p.F;
