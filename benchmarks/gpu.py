@@ -295,7 +295,8 @@ def main(argv=None):
         text = args.readme_from.read_text(encoding="utf-8").partition("\n\n")[2]
         gpu_tables.into_readme(ROOT / "README.md", text)
         return 0
-    session = Session(args, shlex.join(["python", "-m", "benchmarks.gpu", *argv]))
+    shown = [word for n, word in enumerate(argv) if "--out" not in argv[max(n - 1, 0):n + 1]]
+    session = Session(args, shlex.join(["python", "-m", "benchmarks.gpu", *shown]))
     for part in (part for part in ALONE if part in args.only):
         session.alone(part)
     together = [part for part in PARTS if part in args.only and part not in ALONE]

@@ -26,6 +26,7 @@ def test_a_small_run_without_torch_and_jax_writes_its_tables(tmp_path):
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
     page, numbers = (next(tmp_path.glob(f"*.{kind}")).read_text() for kind in ("md", "csv"))
     assert "WRONG" not in page and "FAILED" not in page
+    assert "--burst 0.001`, 20" in page and str(tmp_path) not in page
     for name in ("minicredit", "minicredit x20", "minicredit, eager"):
         assert f'"dfa 16-3x8-4 tanh, batch 20, SGD",,{name},' in numbers.replace(f'"{name}"', name)
     assert "| dfa 16-3x8-4 tanh, batch 20, SGD |" in page and "| dfa | " in page
