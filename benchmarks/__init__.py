@@ -12,4 +12,13 @@
     worker.py       one process for each number of threads, because libraries read it at import
     machine.py      what the numbers depend on: processor, versions, load
     tables.py       on the screen, in Markdown, as CSV
+
+On a GPU, where every library has a process of its own:
+
+    python -m benchmarks.gpu                everything, about four minutes
+
+    gpu_steps.py  gpu_epochs.py  gpu_products.py  gpu_images.py     one group of rows each
+    peers_cuda.py   torch in a CUDA graph, and torch.compile
+    gpu_worker.py   a process: prepares contenders, then times one whenever it is asked
+    gpu_tables.py   in Markdown, as CSV
 """
