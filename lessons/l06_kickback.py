@@ -195,6 +195,6 @@ figure.savefig("figures/l06_influence.png", dpi=150)
 # Break it
 # --------
 #
-# In ``network``, write ``range(2, L)``, one less: the weights of the output units now have any sign.
-# Only one layer is incoherent, and yet units two layers below it are told the opposite, more than
-# half of them: tau looks one layer up and does not see it, pi does.  The assertion fails.
+# In ``network``, write ``range(2, L)``, one less: the weights of the output units now have any
+# sign.  Only one layer is incoherent, and yet units two layers below it are told the opposite, more
+# than half of them: tau looks one layer up and does not see it, pi does.  The assertion fails.

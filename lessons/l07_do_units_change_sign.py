@@ -49,8 +49,8 @@ e = (W[2] * gates) @ W[3]                           # dz/dh[1]: (units of layer 
 assert np.allclose((e - e.mean(axis=1, keepdims=True)).T, effects[1][:, 3], atol=1e-6)
 assert (effects[2] == effects[2][:, :1]).all()      # layer 2: the same for every image
 both = (effects[1].min(axis=1) < 0) & (effects[1].max(axis=1) > 0)
-print(f"before any training, {100 * both.mean():.0f} % of the (unit, class) effects of layer 1 have "
-      "one sign for some digits and the other for others")
+print(f"before any training, {100 * both.mean():.0f} % of the (unit, class) effects of layer 1 "
+      "have one sign for some digits and the other for others")
 assert both.mean() > 0.8
 
 # %% [markdown]
@@ -118,8 +118,8 @@ assert all(w.changed == 0 for w in end["kickback"][1][1:])      # by constructio
 # %%
 for name, rows in seen.items():
     print(f"{name:8}  effects of layer 1 that take both signs in 100 digits: "
-          f"{100 * rows[0][2][0].both:.0f} % at the start, {100 * rows[-1][2][0].both:.0f} % in the "
-          f"end; the rarer sign: {100 * rows[-1][2][0].minority:.0f} % of the digits")
+          f"{100 * rows[0][2][0].both:.0f} % at the start, {100 * rows[-1][2][0].both:.0f} % in "
+          f"the end; the rarer sign: {100 * rows[-1][2][0].minority:.0f} % of the digits")
 for name in ("bp", "fa", "dtp"):
     first, last = seen[name][0][2], end[name][2]
     assert 0.2 < last[0].both < first[0].both       # fewer than before, and many

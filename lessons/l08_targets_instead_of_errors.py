@@ -32,8 +32,8 @@ random = np.random.default_rng(0)
 # What should it have said?
 # -------------------------
 #
-# Layer i computes f_i(h) = tanh(h W).  Where W is square it can be undone, g_i(h) = tanh^-1(h) W^-1,
-# and then a target above is met by meeting the target below, exactly::
+# Layer i computes f_i(h) = tanh(h W).  Where W is square it can be undone, g_i(h) = tanh^-1(h)
+# W^-1, and then a target above is met by meeting the target below, exactly::
 #
 #     h_hat[i-1] = g_i(h_hat[i])        so that f_i(h_hat[i-1]) = h_hat[i]
 

@@ -105,9 +105,9 @@ errors = {n: error_percent(rule.net, *digits.test) for n, rule in rules.items()}
 wrong = {n: inverse_error(rule, x)[L] for n, rule in rules.items()}
 template = {n: template_diversity(rule, x, y)[2] for n, rule in rules.items()}
 for n in counts:
-    print(f"z of {n:3}: g_L wrong by {wrong[n]:.2f}, templates vary by {100 * template[n].spread:2.0f}"
-          f" % within classes, in {template[n].effective_rank:4.1f} directions; "
-          f"test error {errors[n]:.1f} %")
+    print(f"z of {n:3}: g_L wrong by {wrong[n]:.2f}, templates vary by "
+          f"{100 * template[n].spread:2.0f} % within classes, in "
+          f"{template[n].effective_rank:4.1f} directions; test error {errors[n]:.1f} %")
 assert template[0].spread < 1e-6 and template[0].rank == 0      # one a class
 assert all(wrong[b] < wrong[a] for a, b in zip(counts, counts[1:]))
 assert all(template[b].spread > template[a].spread for a, b in zip(counts, counts[1:]))

@@ -97,8 +97,8 @@ assert inside[shared] < 1e-12 and inside[local] > 0.1
 
 # %% [markdown]
 # The way back of a rule with inverses has the same reach the other way round: each place speaks to
-# what it saw.  That is the ``mirror``, and its zeros are those of W^T.  So every rule of this course
-# runs on such layers without knowing it.
+# what it saw.  That is the ``mirror``, and its zeros are those of W^T.  So every rule of this
+# course runs on such layers without knowing it.
 
 # %%
 g = local.mirror("tanh", (0, 1, 1, 0))

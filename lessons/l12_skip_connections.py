@@ -3,9 +3,10 @@
 Lesson 12: skip connections, seen from credit
 =============================================
 
-He, Zhang, Ren & Sun 2016 let every layer add a correction to what came in, h + f(h W), and very deep
-networks began to learn.  The usual reason: the error, too, can skip.  That is a statement about
-backprop.  What do skips do for rules whose errors come down through random or learned weights?
+He, Zhang, Ren & Sun 2016 let every layer add a correction to what came in, h + f(h W), and very
+deep networks began to learn.  The usual reason: the error, too, can skip.  That is a statement
+about backprop.  What do skips do for rules whose errors come down through random or learned
+weights?
 
 Reads ``minicredit/layers/residual.py``.  Takes four seconds.  Afterwards you know what a skip does
 to a teaching signal, exactly, and which part of its success that does *not* explain.
@@ -102,9 +103,9 @@ for Rule in (Backprop, FeedbackAlignment, DTP):
         wrong[name] = error_percent(rules[name].net, *digits.test)
         signals[name] = before, signal(rules[name])
         degrees[name] = angle_to_backprop(rules[name], *digits.validation)[:-1]
-        print(f"{Rule.__name__:17} {'skips' if skips else '     '}  {wrong[name]:4.1f} % wrong; signal "
-              f"{signals[name][0]:.2f} at the start, {signals[name][1]:.2f} in the end; lowest layer "
-              f"{degrees[name][0]:.0f} degrees from backprop")
+        print(f"{Rule.__name__:17} {'skips' if skips else '     '}  {wrong[name]:4.1f} % wrong; "
+              f"signal {signals[name][0]:.2f} at the start, {signals[name][1]:.2f} in the end; "
+              f"layer 1 {degrees[name][0]:.0f} degrees from backprop")
 for Rule in ("Backprop", "FeedbackAlignment", "DTP"):
     assert wrong[Rule, True] < wrong[Rule, False]               # skips help every rule
     assert signals[Rule, False][0] < 1 < signals[Rule, True][0]     # and every error arrives
@@ -114,9 +115,10 @@ assert signals["FeedbackAlignment", False][1] < 0.2             # without, rando
 # Do the layers know better?
 # --------------------------
 #
-# If the error arriving were the reason, layers should be told something nearer to the truth.
-# For feedback alignment, here, they are.  For difference target propagation they are not: its lowest
-# layer ends *further* from backprop with skips than without, and the network is better all the same.
+# If the error arriving were the reason, layers should be told something nearer to the truth.  For
+# feedback alignment, here, they are.  For difference target propagation they are not: its lowest
+# layer ends *further* from backprop with skips than without, and the network is better all the
+# same.
 
 # %%
 def low(rule, skips):
@@ -171,8 +173,8 @@ figure.savefig("figures/l12_skips.png", dpi=150)
 # Break it
 # --------
 #
-# In ``NETS``, write ``"64-12xres48-10"`` for the network with skips.  Now the first layer has one as
-# well, but from 64 numbers to 48, so it cannot hand on what came in: it needs a matrix P beside W.
-# Feedback alignment is told about both through weights it drew at random, and with skips it is no
-# better than without: the first of the assertions about errors fails.  Backprop and DTP, which can
-# learn what P should be, keep most of the gain.
+# In ``NETS``, write ``"64-12xres48-10"`` for the network with skips.  Now the first layer has one
+# as well, but from 64 numbers to 48, so it cannot hand on what came in: it needs a matrix P beside
+# W.  Feedback alignment is told about both through weights it drew at random, and with skips it is
+# no better than without: the first of the assertions about errors fails.  Backprop and DTP, which
+# can learn what P should be, keep most of the gain.

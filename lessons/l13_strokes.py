@@ -24,7 +24,7 @@ from minicredit.measure import error_percent
 from minicredit.rules import DTP
 
 BACKEND = "numpy"                                   # or "numba"
-DATA, UNITS = "digits", 48                          # or "mnist", 100: strokes at their best, a minute
+DATA, UNITS = "digits", 48                          # or "mnist", 100: better strokes, a minute
 plt.rcParams.update({**look(dark=False), "axes.titlepad": 8})
 images = data.load(DATA)
 X, Y, side = images.train.x[:5000], images.train.y[:5000], images.shape[0]
@@ -33,8 +33,8 @@ X, Y, side = images.train.x[:5000], images.train.y[:5000], images.shape[0]
 # An autoencoder taught by targets
 # --------------------------------
 #
-# The encoder says h = f(x), the decoder z = g(h), with the same weights transposed.  The target of z
-# is x.  What should h have been?  By the difference rule, with f as the inverse of g::
+# The encoder says h = f(x), the decoder z = g(h), with the same weights transposed.  The target of
+# z is x.  What should h have been?  By the difference rule, with f as the inverse of g::
 #
 #     z     = g(f(x))
 #     h_hat = h + (f(x) - f(z)) = 2 h - f(z)
@@ -85,8 +85,8 @@ assert wrong < 0.6 and wrong_denoising < 0.6
 # -------------
 #
 # Older, and simpler: a linear unit y = x w that strengthens what it answers to, dw = x y, grows
-# without end.  Oja 1982 let it forget in proportion, dw = y (x - y w), and it finds the direction in
-# which inputs vary most.  Sanger let every unit look only at what the units before it have left
+# without end.  Oja 1982 let it forget in proportion, dw = y (x - y w), and it finds the direction
+# in which inputs vary most.  Sanger let every unit look only at what the units before it have left
 # over, and they find the principal components, the strongest first.
 
 # %%
@@ -145,8 +145,8 @@ figure.savefig("figures/l13_strokes.png", dpi=150)
 # Does it help?
 # -------------
 #
-# A first layer of each kind, fixed, with difference target propagation above; and for comparison one
-# that target propagation teaches itself.  Once with a hundred labels, once with all.
+# A first layer of each kind, fixed, with difference target propagation above; and for comparison
+# one that target propagation teaches itself.  Once with a hundred labels, once with all.
 
 # %%
 largest = ((X - X.mean(axis=0)) @ components).std(axis=0).max()

@@ -7,9 +7,9 @@ Whatever a rule sends to its layers, it sends by products of matrices.  Goto & v
 showed what makes one fast: not fewer multiplications, but fewer numbers fetched for each.  Here is
 the same product six times, each with one idea more, and how a rule is given another one.
 
-Reads ``kernels/cpu/ladder.py`` and ``kernels/reference.py``.  Takes three seconds, and half a minute
-the first time, when kernels are compiled.  Afterwards you know where the time goes, and what a
-backend is.
+Reads ``kernels/cpu/ladder.py`` and ``kernels/reference.py``.  Takes three seconds, and half a
+minute the first time, when kernels are compiled.  Afterwards you know where the time goes, and what
+a backend is.
 """
 
 # %%
@@ -80,9 +80,9 @@ for rung in RUNGS:
 # vector_tile
 #   the sums never leave the processor's registers.
 #
-# Two of them carry nearly all: to read along rows, and to keep sums in registers.  The three between
-# gain little by themselves and make the last one possible: a tile in registers is worth what it is
-# only if its numbers come from near by, in order.
+# Two of them carry nearly all: to read along rows, and to keep sums in registers.  The three
+# between gain little by themselves and make the last one possible: a tile in registers is worth
+# what it is only if its numbers come from near by, in order.
 
 # %%
 def speed(rung, n=320, rounds=4):
@@ -159,8 +159,9 @@ assert np.allclose(*(forward(net, x)[3] for net in nets), atol=1e-3)
 # %%
 figure, axes = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
 axes.barh(list(speeds), list(speeds.values()), color=["0.6", *6 * ["#0092C4"], "0.2"])
-axes.set(xscale="log", title="The same product, one thread", xlabel="GFLOP/s",
-         xticks=[0.001, 0.01, 0.1, 1, 10, 100], xticklabels=["0.001", "0.01", "0.1", "1", "10", "100"])
+ticks = [0.001, 0.01, 0.1, 1, 10, 100]
+axes.set(xscale="log", title="The same product, one thread", xlabel="GFLOP/s", xticks=ticks,
+         xticklabels=map(str, ticks))
 axes.invert_yaxis()
 Path("figures").mkdir(exist_ok=True)
 figure.savefig("figures/l14_ladder.png", dpi=150)
