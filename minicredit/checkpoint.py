@@ -6,8 +6,8 @@
     sha256      of all of that
 
 A safetensors file is numbers behind a table of contents: nothing in it is ever executed.  Files are
-called step-00001640.safetensors; the newest two are kept, and a newest one that is damaged is passed
-over for the one before it.
+called step-00001640.safetensors; the newest two are kept, and a newest one that is damaged is
+passed over for the one before it.
 """
 import hashlib
 import json

@@ -12,7 +12,7 @@ import numpy as np
 from minicredit import state
 from minicredit.network import forward
 
-KINDS = {"h": "the activity", "h_hat": "the target", "delta": "the error signal", "loss": "the loss",
+KINDS = {"h": "the activity", "h_hat": "the target", "delta": "the error signal",
          "W": "the weights", "b": "the biases", "V": "the weights of the inverse",
          "c": "the biases of the inverse", "B": "the feedback weights",
          "M": "the feedback strengths"}
@@ -38,13 +38,15 @@ def computed(rule, x, y):
     """{"h[1]": array, ...}: what one batch makes the rule compute, on the host."""
     ops, h = rule.net.ops, forward(rule.net, x)
     told = rule.feedback(h, y)
-    parts = {"h": h[1:], "loss": told.loss, "h_hat": (told.h_hat or [])[1:], "delta": told.delta[1:]}
-    found = {}
-    for name, part in parts.items():
-        pairs = [(f"{name}[{i}]", one) for i, one in enumerate(part, 1)] if name != "loss" else \
-            [(name, part)]
-        found.update({key: ops.to_numpy(one) for key, one in pairs if one is not None})
-    return found
+    found = listed("h", h)
+    found["loss"] = told.loss
+    found.update(listed("h_hat", told.h_hat or []) | listed("delta", told.delta))
+    return {name: ops.to_numpy(array) for name, array in found.items()}
+
+
+def listed(name, arrays):
+    """{"h[1]": array, ...} of a list that counts layers; what is None is left out."""
+    return {f"{name}[{i}]": array for i, array in enumerate(arrays) if i and array is not None}
 
 
 def weights(rule):
@@ -123,7 +125,7 @@ def in_words(name):
     if not match:
         return f"{name} is"
     kind = KINDS.get(match[1], "an array of the rule")
-    plural = "are" if kind.endswith("s") else "is"
+    plural = "are" if kind.partition(" of ")[0].endswith("s") else "is"
     return f"{name}, {kind} of layer {match[2]}, {plural}"
 
 

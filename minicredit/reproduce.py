@@ -11,12 +11,15 @@ person who does not look at the test set gets, and the lowest of all epochs, whi
 published ones were chosen.
 """
 import csv
+import io
 import json
 import statistics
 import sys
 from pathlib import Path
 
+from minicredit import results
 from minicredit.errors import UserError
+from minicredit.files import put
 from minicredit.job import unfinished
 from minicredit.presets import PRESETS
 
@@ -27,6 +30,10 @@ else:
 
 ROWS = Path(__file__).parent / "experiments" / "rows"
 TABLES = tuple(sorted(path.stem for path in ROWS.glob("*.toml")))
+HEAD = {"title": str, "source": str, "train": str, "rows": dict}
+ROW = {"rule": str, "options": str, "published": (float, int), "remark": str}
+FREE = "published", "remark"            # what a row may lack
+KINDS = {str: "a text", dict: "a table", (float, int): "a number"}
 COLUMNS = ("row", "options", "test error %", "best on test %", "published %", "top-5 error %",
            "training error %", "epochs", "chosen", "seeds", "angle to backprop, layers 1..L",
            "seconds an epoch", "memory MiB", "remark")
@@ -42,8 +49,44 @@ def read(table):
     """
     if table not in TABLES:
         raise UserError(f"reproduce: wanted one of {', '.join(TABLES)}; got {table!r}")
-    with open(ROWS / f"{table}.toml", "rb") as file:
-        return tomllib.load(file)
+    path = ROWS / f"{table}.toml"
+    return parsed(path.read_bytes(), path)
+
+
+def parsed(data, path):
+    """The table in the bytes `data`, which were read from `path`.
+
+    Raises
+    ------
+    UserError
+        If it is no TOML, or a part is missing or has another type.
+    """
+    try:
+        table = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:       # both of TOML and of UTF-8
+        raise UserError(f"{path}: wanted a table in TOML, got something else: "
+                        f"{' '.join(str(error).split())}") from None
+    require(path, "the table", table, HEAD)
+    for name, row in table["rows"].items():
+        if not name or Path(name).name != name:             # it is the name of a folder
+            raise UserError(f"{path}: wanted a row's name without slashes; got {name!r}")
+        require(path, f"row {name!r}", row, ROW)
+    return table
+
+
+def require(path, where, part, wanted):
+    """Refuse a part of a table that lacks something, or has it of another type.
+
+    Raises
+    ------
+    UserError
+    """
+    if not isinstance(part, dict):
+        raise UserError(f"{path}: wanted {where} to have {', '.join(wanted)}; got {part!r}"[:300])
+    for key, kind in wanted.items():
+        if not isinstance(part.get(key), kind) and not (key in FREE and key not in part):
+            raise UserError(f"{path}: wanted {key} of {where} to be {KINDS[kind]}; got "
+                            f"{part.get(key, 'none')!r}"[:300])
 
 
 def words(table, row, given):
@@ -96,7 +139,7 @@ def finished(folder, config):
     path = folder / "results.json"
     if not path.exists() or unfinished(folder):
         return False
-    there = json.loads(path.read_text())["config"]
+    there = results.read(path, whole=False)["config"]
     fixed = [key for key in config if key not in ("command", "backend")
              and not (key == "net" and "{" in PRESETS.get(config[key], ""))]    # filled in by data
     differ = [key for key in fixed if there.get(key) != json.loads(json.dumps(config[key]))]
@@ -112,8 +155,8 @@ def measured(row, spec, folder):
     path = folder / "results.json"
     if not path.exists():
         return None
-    results = json.loads(path.read_text())
-    runs, config = results["runs"], results["config"]
+    found = results.read(path)
+    runs, config = found["runs"], found["config"]
     line = {"row": row, "options": spec["options"], "published %": spec.get("published", ""),
             "remark": spec.get("remark", ""), "epochs": config["epochs"], "seeds": len(runs)}
     if any("failed" in run for run in runs):
@@ -149,11 +192,11 @@ def together(table, out):
     for row in table["rows"]:
         path = out / row / "results.json"
         if path.exists():
-            results = json.loads(path.read_text())
-            config = config or {**results["config"], "rules": {}}
-            config["rules"][row] = next(iter(results["config"]["rules"].values()))
-            versions = results["versions"]
-            runs += [{**run, "rule": row} for run in results["runs"]]
+            found = results.read(path)
+            config = config or {**found["config"], "rules": {}}
+            config["rules"][row] = next(iter(found["config"]["rules"].values()))
+            versions = found["versions"]
+            runs += [{**run, "rule": row} for run in found["runs"]]
     return {"config": config, "versions": versions, "runs": runs} if runs else None
 
 
@@ -164,14 +207,15 @@ def write(table, out):
     lines = [line for line in lines if line]
     columns = [c for c in COLUMNS if any(line.get(c, "") != "" for line in lines)]
     text = markdown(lines, columns)
-    (out / "table.md").write_text("\n".join(text) + "\n")
-    with open(out / "table.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(lines)
-    results = together(table, out)
-    if results:
-        (out / "figure.png").write_bytes(draw(results))
+    put(out / "table.md", ("\n".join(text) + "\n").encode())
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(lines)
+    put(out / "table.csv", file.getvalue().encode())
+    all_rows = together(table, out)
+    if all_rows:
+        put(out / "figure.png", draw(all_rows))
     return text
 
 

@@ -334,7 +334,7 @@ def test_a_single_rule_that_diverges_ends_with_3_and_one_line(tmp_path, capsys):
 @pytest.mark.parametrize("backend", ["numpy", "emulated"])
 def test_the_first_array_that_is_not_finite_is_named_with_its_step(spoil, bad, words, backend,
                                                                    tmp_path):
-    """An array that breaks between two steps: the activity or target it gives, and not the loss."""
+    """Of an array that breaks between two steps: what it gives first, which is not the loss."""
     job = config("dtp", backend, schedule="parallel")
     rule, keeper = begun(job, "dtp", tmp_path)
     course = Course(rule, small().train, 2, 16, "cosine", 0)

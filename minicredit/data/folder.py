@@ -28,8 +28,10 @@ import os
 import tarfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from threading import Lock
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
@@ -46,6 +48,9 @@ DEEPEST = 5                     # folders below PATH that are looked into: no li
 AHEAD = 2                       # batches decoded before they are asked for
 NOTHING = np.empty(0, np.int64)
 PIXELS = 2**26                  # of one picture; more is taken for a bomb (Pillow itself: 2^26.4)
+LARGE = 2**23                   # pixels; of such pictures one is decoded at a time
+LONGEST = 2**27                 # bytes of a picture
+SCANS = 100                     # of a JPEG; each goes over all its pixels, and a few bytes make one
 SIZES = range(1, 4097)          # of the squares
 
 
@@ -105,7 +110,7 @@ class Pictures:
         self.source, self.names, self.y, self.n = source, names, y, len(y)
         self.size, self.dtype, self.workers = size, np.dtype(dtype), workers
         self.crop, self.flip = crop, flip
-        self.damaged = []
+        self.damaged, self.alone = [], Lock()
 
     def first(self, n):
         """The first n pictures, as a split; all where there are fewer."""
@@ -126,6 +131,8 @@ class Pictures:
         x : array (N, size * size * 3) in [0, 1]: rows x columns x channels
         y : int64 array (N,)
 
+        A batch of which every picture is damaged comes too, with N = 0.
+
         Raises
         ------
         UserError
@@ -141,8 +148,7 @@ class Pictures:
                 if len(waiting) > AHEAD:
                     x, y = self.finish(*waiting.popleft())
                     given += len(y)
-                    if len(y):
-                        yield x, y
+                    yield x, y
         finally:
             pool.shutdown(cancel_futures=True)
         if asked and not given:
@@ -162,7 +168,7 @@ class Pictures:
             word = None if words is None else words[rows[i]]
             try:
                 with self.source.open(self.names[rows[i]]) as file:
-                    picture = square(file, self.size, word if self.crop else None)
+                    picture = square(file, self.size, word if self.crop else None, self.alone)
             except Exception as error:          # a damaged picture can raise anything at all
                 damaged.append((i, " ".join(str(error).split()) or type(error).__name__))
                 continue
@@ -186,7 +192,7 @@ class Pictures:
 
 # One picture --------------------------------------------------------------------------------------
 
-def square(file, size, words=None):
+def square(file, size, words=None, alone=nullcontext()):
     """Decode the picture in `file` and cut a square from it.
 
     Parameters
@@ -195,6 +201,8 @@ def square(file, size, words=None):
     size : int
     words : uint32 array (4,)
         Where to cut: the first is for down, the second for across; None: in the middle.
+    alone : lock
+        Held while a large picture is decoded.
 
     Returns
     -------
@@ -213,7 +221,8 @@ def square(file, size, words=None):
     down, across = (max(0, min(p * scale, side - size * scale))         # 0: of what rounding left
                     for p, side in zip(place, picture.size[::-1]))
     box = across, down, across + size * scale, down + size * scale
-    return np.asarray(rgb(picture).resize((size, size), Image.Resampling.BILINEAR, box))
+    with alone if width * height > LARGE else nullcontext():
+        return np.asarray(rgb(picture).resize((size, size), Image.Resampling.BILINEAR, box))
 
 
 def opened(file):
@@ -221,13 +230,18 @@ def opened(file):
 
     Not by Image.open: it warns of large pictures, process-wide, where we refuse them.
     """
-    start = file.read(8)
+    size = file.seek(0, os.SEEK_END)
+    if size > LONGEST:
+        raise ValueError(f"wanted at most {LONGEST} bytes, it has {size}")
     file.seek(0)
-    if start[:2] == b"\xff\xd8":
-        return JpegImagePlugin.JpegImageFile(file)
-    if start == b"\x89PNG\r\n\x1a\n":
-        return PngImagePlugin.PngImageFile(file)
-    raise ValueError(f"wanted a JPEG or PNG, it begins with {start!r}")
+    data = file.read(size)
+    if data[:2] == b"\xff\xd8":
+        if (scans := data.count(b"\xff\xda")) > SCANS:
+            raise ValueError(f"wanted at most {SCANS} scans, it has {scans}")
+        return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return PngImagePlugin.PngImageFile(io.BytesIO(data))
+    raise ValueError(f"wanted a JPEG or PNG, it begins with {data[:8]!r}")
 
 
 def rgb(picture):
@@ -284,7 +298,7 @@ class Archive:
             with open(path, "rb") as file:
                 stream = streams.Bounded(streams.unpacked(file), path,
                                          "unpack it, and give the folder")
-                with tarfile.open(fileobj=stream, mode="r|") as tar:
+                with tarfile.open(fileobj=stream, mode="r|", tarinfo=streams.Member) as tar:
                     while member := tar.next():
                         tar.members.clear()             # or it would keep a record of each
                         self.add(tar, member)

@@ -35,12 +35,53 @@ class Parts:
         self.state = state
 
 
+UNKNOWN = (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.BYTEARRAY8,
+           pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.PERSID, pickle.BINPERSID)
+
+
+def keyed(items):
+    """[key, value, key, value, ...] -> dict, of keys that are text."""
+    if not all(type(key) in (str, bytes) or isinstance(key, Parts) for key in items[::2]):
+        raise UserError("refused a key that is no text")
+    return dict(zip(items[::2], items[1::2]))
+
+
+def fill(found, items):
+    """The same into a dict, in place."""
+    if type(found) is not dict:
+        raise UserError("refused items of what is no dict")
+    found.update(keyed(items))
+
+
 class Reader(pickle._Unpickler):
     """An unpickler that knows the names in KNOWN, and `Parts` behind all of them.
 
     The one in Python, not the faster one in C: that one allocates whatever length or memo index
-    the file claims.
+    the file claims.  It knows no sets and no keys but text, because what is to be a key is hashed,
+    and a tuple of a tuple of a tuple, each twice, takes for ever.
     """
+
+    dispatch = {code: do for code, do in pickle._Unpickler.dispatch.items()
+                if code not in {opcode[0] for opcode in UNKNOWN}}
+
+    def load_dict(self):
+        """Many items, one after the other, become a new dict."""
+        items = self.pop_mark()
+        self.append(keyed(items))
+
+    def load_setitem(self):
+        """One item more in a dict."""
+        value, key = self.stack.pop(), self.stack.pop()
+        fill(self.stack[-1], [key, value])
+
+    def load_setitems(self):
+        """Many items more in a dict."""
+        items = self.pop_mark()
+        fill(self.stack[-1], items)
+
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
 
     def find_class(self, module, name):
         if (module, name) not in KNOWN:

@@ -7,6 +7,7 @@ file needs is told by its first bytes, not by its name.
 """
 import gzip
 import lzma
+import tarfile
 import zlib
 
 from minicredit.errors import UserError
@@ -14,8 +15,10 @@ from minicredit.errors import UserError
 BLOCK = 2**20                       # bytes asked for at a time: the most a false claim can cost
 LARGEST = 2**28                     # bytes; the largest set we read, CIFAR-10, unpacks to 184 MB
 
-# MemoryError: an xz header may ask for a 4 GiB dictionary.
-BROKEN = (EOFError, OSError, MemoryError, zlib.error, lzma.LZMAError)
+DICTIONARY = 2**28                  # bytes an xz header may ask for; the largest preset asks 64 MiB
+
+# RecursionError: a tar header may say that the next one is the one that counts, again and again.
+BROKEN = (EOFError, OSError, MemoryError, RecursionError, zlib.error, lzma.LZMAError)
 
 
 def unpacked(file):
@@ -25,8 +28,47 @@ def unpacked(file):
     if start[:2] == b"\x1f\x8b":
         return gzip.GzipFile(fileobj=file)
     if start == b"\xfd7zXZ\x00":
-        return lzma.LZMAFile(file)
+        return Xz(file)
     return file
+
+
+class Xz:
+    """A stream of what an xz file holds; unlike Python's, it does not take what memory it is told.
+
+    Parameters
+    ----------
+    file : binary file
+    """
+
+    def __init__(self, file):
+        self.file, self.packer = file, lzma.LZMADecompressor(lzma.FORMAT_XZ, DICTIONARY)
+
+    def read(self, n):
+        """At most n bytes; none at the end, where a checksum has been checked."""
+        while n:
+            if self.packer.eof:
+                rest = self.packer.unused_data.lstrip(b"\0") or self.file.read(BLOCK).lstrip(b"\0")
+                if not rest:
+                    return b""
+                self.packer = lzma.LZMADecompressor(lzma.FORMAT_XZ, DICTIONARY)
+                data = self.packer.decompress(rest, n)
+            else:
+                more = self.file.read(BLOCK) if self.packer.needs_input else b""
+                if self.packer.needs_input and not more:
+                    raise EOFError
+                data = self.packer.decompress(more, n)
+            if data:
+                return data
+        return b""
+
+
+class Member(tarfile.TarInfo):
+    """A tar header whose size is a size: one below zero would send some versions in a circle."""
+
+    def _block(self, count):
+        if count < 0:
+            raise tarfile.InvalidHeaderError("a size below zero")
+        return super()._block(count)
 
 
 class Bounded:

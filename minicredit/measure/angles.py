@@ -72,6 +72,8 @@ def score(net, batches):
     """The `Score` of all examples in an iterable of (x, y)."""
     ops, seen, loss, wrong, beyond = net.ops, 0, 0.0, 0, 0
     for x, y in batches:
+        if not len(y):                                      # every picture of it is damaged
+            continue
         label = ops.to_numpy(y)
         h_L = forward(net, ops.asarray(x))[net.L]
         each, _ = net.loss(h_L, ops.asarray(y))
