@@ -1,18 +1,21 @@
-"""What the products of matrices cost on a GPU, beside cuBLAS; what each rung of the ladder is worth.
+"""What the products of matrices cost on a GPU, beside cuBLAS; what each rung of a ladder is worth.
 
     python -m benchmarks.gpu_products           the ladder, and every tile of every kernel: choose
                                                 tiles for `kernels.cuda.dense.TILES` from this
+    python -m benchmarks.gpu_products 60 wide   in 60 s, of those whose name has "wide" in it
     python -m benchmarks.gpu                    the operations beside cuBLAS, with everything else
 
-cuBLAS computes the product alone, in float32 without TF32; ours do bias, nonlinearity, slope and
-optimiser in passing.  Calls follow each other in a CUDA graph, so nothing waits for Python; arrays
-are used again and again, so what fits in the cache stays there, for ours and for cuBLAS.
+cuBLAS, as PyTorch calls it, computes the product (of a layer: and adds its biases), in float32
+without TF32; ours do bias, nonlinearity, slope and optimiser in passing.  Calls follow each other
+in a CUDA graph, so nothing waits for Python; arrays are used again and again, so what fits in the
+cache stays there, for ours and for cuBLAS.
 """
 import sys
 import time
 from functools import lru_cache, partial
 from itertools import product
 from multiprocessing import get_context
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 
@@ -22,11 +25,14 @@ from minicredit.kernels.cuda.optimisers import update_fields
 TITLE = "Products of matrices"
 CALLS, LONG = 20, 0.01                  # in a graph, unless they take more than LONG seconds
 LEE = (784, *[240] * 7, 10)             # Lee et al.'s network, whose steps wait for latency
+WIDE = (784, *[1024] * 3, 10)           # one whose steps do not, with batches of 1024
 SHAPES = [(100, 784, 240), (100, 240, 240), (256, 1024, 1024), (1024, 784, 1024),
           (1024, 1024, 1024), (4096, 4096, 4096)]
 LADDER = [(4096, 4096, 4096), (1024, 784, 1024), (1024, 1024, 1024)]
 FEW, MANY = 24, 4096                    # blocks with which a tile is worth a try
 PROCESSES = 12                          # that compile
+KINDS = "dense", "pull_back", "dense_grad"
+CUBLAS = "cuBLAS"
 SMALL_SHAPES = [(20, 33, 40)]
 RUNGS = {"naive": ("matmul", (32, 8), (), (32, 8)), "coalesced": ("matmul", (8, 32), (), (32, 8)),
          "shared": ("matmul", (32, 32), (), (32, 32)), "registers": ("matmul", (64, 64), (), 256),
@@ -69,6 +75,8 @@ class Products:
             return dense.dense_grad_work(self.h, self.d, self.dW, self.db)
         if kind == "target":
             return dense.target_work(self.h, self.h, self.W, self.b, self.d, self.out, "tanh")
+        if kind == "reconstruct":
+            return dense.reconstruct_work(self.h, self.W, self.b, self.d, self.out, "tanh")
         return dense.descend_work(self.h, self.d, update_fields("sgd", (self.dW, None, 1e-3)),
                                   update_fields("sgd", (self.db, None, 1e-3)))
 
@@ -107,16 +115,60 @@ class Products:
         got = self.device.to_numpy(self.out)[:64]
         return float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
 
-    def library(self, kind):
-        """The product alone by cuBLAS."""
-        import cupy
-        h, W, d = (getattr(self, x).view(type=cupy.ndarray) for x in "hWd")
-        out, e, dW = (getattr(self, x).view(type=cupy.ndarray) for x in ("out", "e", "dW"))
-        if kind in ("dense", "target"):
-            return cupy.matmul(h, W, out=out)
-        if kind == "pull_back":
-            return cupy.matmul(d, W.T, out=e)
-        return cupy.matmul(h.T, d, out=dW)
+
+class Library:
+    """The same products by cuBLAS, through PyTorch: arrays of its own, with the same numbers.
+
+    It is also the device that `timed` wants.
+
+    Parameters
+    ----------
+    products : Products
+    """
+
+    def __init__(self, products):
+        import torch
+        torch.backends.cuda.matmul.allow_tf32 = False
+        self.torch, host = torch, products.host
+        self.h, self.W, self.b, self.d = (torch.from_numpy(host[x]).cuda() for x in "hWbd")
+        self.out, self.e = torch.empty_like(self.d), torch.empty_like(self.h)
+        self.dW = torch.empty_like(self.W)
+
+    def call(self, kind):
+        """A product; of a difference target's two, and of a step on a gradient, the products."""
+        if kind == "dense":
+            self.torch.addmm(self.b, self.h, self.W, out=self.out)
+        elif kind in ("product", "target"):
+            for _ in range(2 if kind == "target" else 1):
+                self.torch.mm(self.h, self.W, out=self.out)
+        elif kind == "pull_back":
+            self.torch.mm(self.d, self.W.t(), out=self.e)
+        else:
+            self.torch.mm(self.h.t(), self.d, out=self.dW)
+
+    def synchronize(self):
+        """Wait until everything is done."""
+        self.torch.cuda.synchronize()
+
+    def capture(self, launch):
+        """What `launch()` queues, as a graph; its `launch` queues it again."""
+        side = self.torch.cuda.Stream()         # what cuBLAS prepares once, it does outside
+        side.wait_stream(self.torch.cuda.current_stream())
+        with self.torch.cuda.stream(side):
+            launch()
+        self.torch.cuda.current_stream().wait_stream(side)
+        self.synchronize()
+        graph = self.torch.cuda.CUDAGraph()
+        with self.torch.cuda.graph(graph):
+            launch()
+        return Replay(graph)
+
+
+class Replay:
+    """A graph of PyTorch's that is launched like ours."""
+
+    def __init__(self, graph):
+        self.launch = graph.replay
 
 
 def operations(kind, N, n_in, n_out):
@@ -157,12 +209,23 @@ class Timer:
         return self.run(max(1, int(seconds / (self.once * self.calls))), self.graph.launch)
 
 
-def timed(contenders, options, device):
-    """{name: [seconds in each round]}, and {name: why} for those that fail."""
-    timers, times, left_out = {}, {}, {}
+def timed(contenders, options, device, devices=()):
+    """{name: [seconds in each round]}, and {name: why} for those that fail.
+
+    Parameters
+    ----------
+    contenders : dict of callables
+    options : dict
+        "rounds" and "burst".
+    device : object
+        What they run on.
+    devices : dict
+        Of those that run on another.
+    """
+    timers, times, left_out, devices = {}, {}, {}, dict(devices)
     for name, call in contenders.items():
         try:
-            timers[name] = Timer(device, call)
+            timers[name] = Timer(devices.get(name, device), call)
         except Exception as failed:                     # one that fails takes no other along
             left_out[name] = f"{type(failed).__name__}: {failed}"[:200]
     for _ in range(options["rounds"]):
@@ -176,35 +239,65 @@ def timed(contenders, options, device):
 def measure(options):
     """See `benchmarks.gpu`: rows of the table, one by one."""
     device, small = a_device(options["small"]), options["small"]
-    shapes = SMALL_SHAPES if small else SHAPES
-    for shape in (SMALL_SHAPES if small else LADDER):
-        yield ladder_row(device, shape, options)
-    for shape, kind in product(shapes, ("dense", "pull_back", "dense_grad")):
-        products = Products(device, *shape)
-        contenders = {"minicredit": partial(device.run, [products.works(kind)])}
-        contenders["minicredit"]()
-        errors = {"minicredit": products.error(kind)}
-        if not small:
-            contenders["cuBLAS"] = partial(products.library, kind)
-        times, left_out = timed(contenders, options, device)
-        yield {"group": "products", "what": f"{kind} {' x '.join(map(str, shape))}", "times": times,
-               "operations": operations(kind, *shape), "ceilings": [], "errors": errors,
-               "left_out": left_out}
+    ladders, shapes = (SMALL_SHAPES, SMALL_SHAPES) if small else (LADDER[:1], SHAPES)
+    rows = len(ladders) * (len(RUNGS) + 1) + 2 * len(KINDS) * len(shapes)
+    share = options.get("seconds", 30) / rows / options["rounds"]
+    options = {**options, "burst": min(options["burst"], 0.4 * share)}
+    if not small:
+        prepare(device, shapes)
+    for shape in ladders:
+        yield row(device, "ladder", shape, options)
+    for shape in shapes:
+        for kind in KINDS:
+            yield row(device, kind, shape, options)
 
 
-def ladder_row(device, shape, options):
-    """The ladder for one shape."""
-    products, errors, contenders = Products(device, *shape), {}, {}
-    for name in reversed(RUNGS):
-        contenders[f"minicredit {name}"] = partial(products.rung, name)
-        products.rung(name)
-        errors[f"minicredit {name}"] = products.rung_error()
+def row(device, kind, shape, options):
+    """One operation as `dense` does it, or the ladder; beside cuBLAS."""
+    products = layer(device, *shape)
+    own = {"minicredit": partial(device.run, [products.works(kind)] if kind in KINDS else ())}
+    if kind == "ladder":
+        own = {f"minicredit {name}": partial(products.rung, name) for name in reversed(RUNGS)}
+    contenders, devices, errors, left_out = {}, {}, {}, {}
+    for name, call in own.items():
+        try:
+            call()
+            errors[name] = products.rung_error() if kind == "ladder" else products.error(kind)
+            contenders[name] = call
+        except Exception as failed:                     # one that fails takes no other along
+            left_out[name] = f"{type(failed).__name__}: {failed}"[:200]
     if not options["small"]:
-        contenders["cuBLAS"] = partial(products.library, "dense")
-    times, left_out = timed(contenders, options, device)
-    return {"group": "products", "what": f"ladder {' x '.join(map(str, shape))}", "times": times,
-            "operations": operations("dense", *shape), "ceilings": [], "errors": errors,
-            "left_out": left_out}
+        try:
+            devices[CUBLAS] = library(products)
+            contenders[CUBLAS] = partial(devices[CUBLAS].call, of_library(kind))
+        except Exception as failed:
+            left_out[CUBLAS] = f"{type(failed).__name__}: {failed}"[:200]
+    times, failed = timed(contenders, options, device, devices)
+    return {"group": "products", "what": f"{kind} {' x '.join(map(str, shape))}", "times": times,
+            "operations": operations(kind, *shape), "ceilings": [], "errors": errors,
+            "left_out": {**left_out, **failed}}
+
+
+def of_library(kind):
+    """What cuBLAS does there."""
+    return "product" if kind == "ladder" else kind
+
+
+def prepare(device, shapes):
+    """Compile everything at the same time."""
+    wanted = {(file, name if file == "matmul" else "tensor", (("real", "float"), *defines))
+              for name, (file, _, defines, _) in RUNGS.items()}
+    wanted |= {work.compiled(layer(device, *shape).works(kind)) for shape in shapes
+               for kind in KINDS}
+    ThreadPool(PROCESSES).map(partial(prepared, device), wanted)
+
+
+def prepared(device, compiled):
+    """Compile one kernel; what fails, fails again where it is reported."""
+    try:
+        device.prepare(*compiled)
+    except Exception:
+        pass
 
 
 def a_device(small):
@@ -254,6 +347,9 @@ CANDIDATES = {                          # BM, BN, BK, TM, TN, SPLIT, STAGES, BLO
     "32x32 tc": (32, 32, 16, 2, 4, 1, 6, 4, 3),
     "32x32 tc k32": (32, 32, 32, 2, 4, 1, 5, 4, 3),
     "32x32/4 b3": (32, 32, 32, 4, 4, 4, 4, 3, 0),
+    "64x64 tc k24": (64, 64, 24, 4, 8, 1, 3, 3, 3),
+    "64x64 tc k32 b3": (64, 64, 32, 4, 8, 1, 3, 3, 3),
+    "64x64 tc k16 b4": (64, 64, 16, 4, 8, 1, 4, 4, 3),
     "64x64 tc": (64, 64, 16, 4, 8, 1, 4, 3, 3),
     "64x64 tc k32": (64, 64, 32, 4, 8, 1, 3, 2, 3),
     "128x64 tc": (128, 64, 16, 8, 4, 1, 4, 2, 3),
@@ -265,13 +361,20 @@ CANDIDATES = {                          # BM, BN, BK, TM, TN, SPLIT, STAGES, BLO
 
 def with_tile(made, shape, tile):
     """A work with another tile than `dense` has chosen for it."""
-    kinds = {"pull_back": (0, 1), "dense": (0, 2), "target": (0, 2)}
+    kinds = {"pull_back": (0, 1), "dense": (0, 2), "target": (0, 2),
+             "reconstruct": (0, 2)}
     rows, columns = (shape[i] for i in kinds.get(made.kernel, (1, 2)))
     rows *= 2 if made.kernel == "target" else 1
     bm, bn, _, tm, tn, split = tile[:6]
     made.variant = tuple(zip(dense.DEFINES, tile))
     made.blocks, made.threads = -(-rows // bm) * -(-columns // bn), bm // tm * (bn // tn) * split
     return made
+
+
+@lru_cache(maxsize=None)
+def library(products):
+    """cuBLAS on the same numbers, made once."""
+    return Library(products)
 
 
 @lru_cache(maxsize=None)
@@ -282,10 +385,13 @@ def layer(device, *shape):
 
 def groups(device, only):
     """(name, kind, layers) of what is to be tiled."""
+    wide = [(1024, a, b) for a, b in zip(WIDE, WIDE[1:])]
     lee = [(100, a, b) for a, b in zip(LEE, LEE[1:])]
     found = [(f"{kind} {shape}", kind, [shape])
-             for shape, kind in product(SHAPES, ("dense", "pull_back", "dense_grad"))]
-    found += [("descend, all layers", "descend", lee), ("pull_back, all layers", "pull_back", lee),
+             for shape, kind in product(SHAPES, KINDS)]
+    found += [("descend, all layers", "descend", lee), ("descend, wide", "descend", wide),
+              ("reconstruct, all layers", "reconstruct", lee[1:-1]),
+              ("pull_back, all layers", "pull_back", lee),
               ("target (100, 240, 240)", "target", lee[1:2]),
               ("target (256, 1024, 1024)", "target", [(256, 1024, 1024)])]
     return [(name, kind, [layer(device, *shape) for shape in shapes])
@@ -304,12 +410,12 @@ def tiles(device, seconds, found):
     """Print the time of every tile for every kernel and shape."""
     end = time.perf_counter() + seconds
     for name, kind, products in found:
-        rows = [("cuBLAS", best(device, lambda: [p.library(kind) for p in products]), None)]
+        rows = [(CUBLAS, by_library(products, kind), None)]
         for label, works in candidates(products, kind).items():
             if time.perf_counter() > end:
                 break
             seen, error = best(device, partial(device.run, works)), None
-            if kind in ("dense", "pull_back", "dense_grad") and isinstance(seen, float):
+            if kind in KINDS and isinstance(seen, float):
                 error = products[0].error(kind)
             rows.append((label, seen, error))
         report(name, sum(operations(kind, *p.shape) for p in products), rows)
@@ -324,6 +430,15 @@ def compile_one(what):
         pass
 
 
+def by_library(products, kind):
+    """The least seconds that cuBLAS takes for some products; or why there are none."""
+    try:
+        own = [library(one) for one in products]
+    except Exception as failed:                         # without PyTorch
+        return f"{type(failed).__name__}: {failed}"[:70]
+    return best(own[0], lambda: [one.call(kind) for one in own])
+
+
 def best(device, call):
     """The least seconds of a call in a few bursts; or why there is none."""
     try:
@@ -336,13 +451,15 @@ def best(device, call):
 def report(name, count, rows):
     """Print one table."""
     print(f"\n{name}", flush=True)
+    library = next((found for label, found, _ in rows if label == CUBLAS), None)
     for label, found, error in sorted(rows, key=lambda row: (isinstance(row[1], str), row[1])):
         if isinstance(found, str):
             print(f"  {label:18} {found}", flush=True)
         else:
             wrong = "" if error is None else f"   error {error:.1e}"
-            print(f"  {label:18} {1e6 * found:9.2f} us {1e-12 * count / found:8.2f} TF/s{wrong}",
-                  flush=True)
+            share = f" {library / found:5.2f} x cuBLAS" if isinstance(library, float) else ""
+            print(f"  {label:18} {1e6 * found:9.2f} us {1e-12 * count / found:8.2f} TF/s{share}"
+                  f"{wrong}", flush=True)
 
 
 def main(seconds=60, only=""):
@@ -362,7 +479,7 @@ def ladder(device):
     """Print the time of every rung."""
     for shape in LADDER:
         products = layer(device, *shape)
-        rows = [("cuBLAS", best(device, partial(products.library, "dense")), None)]
+        rows = [(CUBLAS, by_library([products], "product"), None)]
         for name in RUNGS:
             found = best(device, partial(products.rung, name))
             rows.append((name, found, products.rung_error() if isinstance(found, float) else None))
