@@ -3,18 +3,25 @@
 Lesson 1: who gets the credit
 =============================
 
-A network was wrong.  Which of its weights should change, and which way?  Here that question is put
-to one hidden layer, answered by hand, and the answer is checked by wiggling every weight.
+A network was wrong.  Which of its weights should change, and which way?  Rumelhart, Hinton &
+Williams 1986 gave the answer that all others are measured by.  Here the question is put to one
+hidden layer, answered by hand, and the answer is checked by wiggling every weight.
 
 Reads ``minicredit/rules/backprop.py``.  Takes a second.  Afterwards you know what *delta* is.
 """
 
 # %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
 import numpy as np
 
 from minicredit import ask, create
+from minicredit.figure import look
 from minicredit.rules import Backprop
 
+BACKEND = "numpy"                                   # or "numba"
+plt.rcParams.update({**look(dark=False), "axes.titlepad": 8})
 random = np.random.default_rng(0)
 x = random.standard_normal((5, 4))                  # five examples of four numbers
 y = np.array([0, 2, 1, 1, 0])                       # and what they are called
@@ -99,7 +106,7 @@ assert worst < 1e-9
 # hidden layer, delta[2] the output's error.
 
 # %%
-net = create((4, 6, 3), dtype="float64")
+net = create((4, 6, 3), dtype="float64", backend=BACKEND)
 net.W[1][...], net.W[2][...] = W1, W2           # its biases start at 0, so this is our network
 answer = ask(Backprop(net), x, y)
 assert abs(answer.loss.mean() - loss_of(W1, W2)) < 1e-14
@@ -115,12 +122,7 @@ for ours, its in ((delta1, answer.delta[1]), (delta2, answer.delta[2]),
 # Look at a column: the same unit is blamed by one example and asked for more by the next.
 
 # %%
-from pathlib import Path                                                        # noqa: E402
-
-from matplotlib.figure import Figure                                            # noqa: E402
-
-figure = Figure(figsize=(6, 3.2), layout="constrained")
-axes = figure.subplots()
+figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
 size = abs(delta1).max()
 shown = axes.imshow(delta1, cmap="RdBu_r", vmin=-size, vmax=size)
 axes.set(xlabel="hidden unit", ylabel="example", title="delta[1]: who is told what")
@@ -141,6 +143,6 @@ assert (heeded < answer.loss).all()             # and every example's loss falls
 # --------
 #
 # The line ``delta1 = (delta2 @ W2.T) * ...`` reads the outgoing weights backwards, and no synapse
-# can do that.  Put any fixed random matrix in the place of ``W2.T``, ``random.standard_normal((3,
-# 6))`` say: the assertion after the wiggling fails, because that is no longer the slope.  And yet a
-# network taught that way learns: try ``minicredit train fa``.
+# can do that.  Put a fixed random matrix in the place of ``W2.T``, ``random.standard_normal((3,
+# 6))``: the assertion after the wiggling fails, because that is no longer the slope.  And yet a
+# network taught that way learns: see lesson 3, or try ``minicredit train fa``.
