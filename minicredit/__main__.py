@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from minicredit import kernel_command
+from minicredit import kernel_command, lesson_command
 from minicredit.arguments import configuration, given_options, parser, shared_options
 from minicredit.errors import NotSaved, UserError
 from minicredit.rules import RULES
@@ -282,7 +282,8 @@ def main(argv=None):
     try:
         args = parser().parse_args(argv)
         jobs = {"rules": show_rules, "doctor": show_doctor, "data": show_data,
-                "kernels": kernel_command.run}
+                "kernels": kernel_command.run, "lesson": lesson_command.run,
+                "lessons": lesson_command.contents}
         if args.command in jobs:
             return jobs[args.command](args)
         job = {"search": look_for, "reproduce": run_again}.get(args.command, work)

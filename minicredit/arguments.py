@@ -7,7 +7,7 @@ import argparse
 import re
 from pathlib import Path
 
-from minicredit import kernel_command
+from minicredit import kernel_command, lesson_command
 from minicredit.errors import UserError
 from minicredit.presets import DEFAULT_NET, PRESETS
 from minicredit.reproduce import TABLES
@@ -133,6 +133,7 @@ def parser():
     reproduce.add_argument("--out", type=Path, metavar="DIR", help="(runs/TABLE)")
     reproduce.add_argument("--quiet", action="store_true", help="print only the table")
     kernel_command.add(commands, Parser)
+    lesson_command.add(commands)
     commands.add_parser("rules", help="what rules there are, and what each needs")
     commands.add_parser("doctor", help="which backends load here, cores, libraries, data")
     data = commands.add_parser("data", help="list or download data sets")
