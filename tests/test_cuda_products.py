@@ -34,7 +34,7 @@ def close(device, got, want, terms, dtype):
 def use(monkeypatch, tile):
     """From now on every product is made of this tile."""
     for choose in ("tile_for", "gradient_tile"):
-        monkeypatch.setattr(dense, choose, lambda *about: tile)
+        monkeypatch.setattr(dense, choose, lambda *about, **also: tile)
 
 
 def tiles(dtype):
@@ -260,7 +260,7 @@ def test_layers_of_a_network_have_one_tile(dtype, widths):
 def test_every_tile_is_chosen_for_something():
     ones, many = (16, 100, 256, 1024, 8192), {"pairs"}
     for dtype in DTYPES:
-        many |= {dense.tile_for(m, n, dtype) for m in ones for n in ones}
+        many |= {dense.tile_for(m, n, dtype, huge=True) for m in ones for n in ones}
         many |= {dense.gradient_tile(m, n, dtype) for m in ones for n in ones}
     assert many == set(dense.TILES)
 

@@ -20,7 +20,7 @@ ENOUGH, MANY, WIDE = 128, 512, 192      # tiles: keep a large device busy; sever
 TILES = {
     "tensor huge": (128, 64, 16, 8, 8, 1, 4, 2, 3),
     "tensor large": (64, 64, 32, 4, 8, 1, 3, 2, 3),
-    "tensor medium": (32, 32, 64, 4, 8, 8, 3, 2, 3),
+    "tensor medium": (32, 32, 32, 4, 8, 4, 5, 3, 3),
     "tensor gradient": (64, 64, 24, 4, 8, 1, 3, 3, 3),
     "large": (64, 64, 16, 4, 4, 1, 3, 2, 0),
     "medium": (32, 32, 16, 4, 4, 2, 6, 4, 0),
@@ -73,7 +73,8 @@ def dense_work(h, W, b, out, f):
     (N, n_in), n_out = h.shape, W.shape[1]
     problem = {"h": h, "W": W, "b": b, "out": out, "N": N, "n_in": n_in, "n_out": n_out,
                "f": NONLINEARITY[f]}
-    return tiled("dense", problem, (N, n_out), tile_for(N, n_out, h.dtype), [h, W, b], [out])
+    tile = tile_for(N, n_out, h.dtype, huge=True)
+    return tiled("dense", problem, (N, n_out), tile, [h, W, b], [out])
 
 
 def pull_back_work(delta, W, e):
@@ -87,7 +88,8 @@ def pull_back_slope_work(delta, W, h, f, out):
     problem = {"delta": delta, "W": W, "h": h, "out": out, "N": N, "n_out": n_out, "n_in": n_in,
                "f": NONLINEARITY[f]}
     reads = [delta, W] if h is None else [delta, W, h]
-    return tiled("pull_back", problem, (N, n_in), tile_for(N, n_in, W.dtype), reads, [out])
+    tile = tile_for(N, n_in, W.dtype, huge=True)
+    return tiled("pull_back", problem, (N, n_in), tile, reads, [out])
 
 
 def dense_grad_work(h, delta, dW, db):
@@ -137,12 +139,23 @@ def reconstruct_work(h, V, c, goal, out, f):
 
 # Tiles --------------------------------------------------------------------------------------------
 
-def tile_for(m, n, dtype, smallest="small"):
-    """The name of the largest tile of which an m x n matrix has enough to fill the device."""
+def tile_for(m, n, dtype, smallest="small", huge=False):
+    """The name of the largest tile of which an m x n matrix has enough to fill the device.
+
+    Parameters
+    ----------
+    m, n : int
+    dtype : dtype
+    smallest : str
+        If it has enough of none.
+    huge : bool
+        Whether the kernel has the registers for the largest.
+    """
     if dtype != "float32":
         sizes = {"large": ENOUGH, "medium": ENOUGH}
     else:
-        sizes = {"tensor huge": MANY, "tensor large": ENOUGH, "tensor medium": ENOUGH}
+        sizes = {"tensor huge": MANY} if huge else {}
+        sizes.update({"tensor large": ENOUGH, "tensor medium": ENOUGH})
     return next((name for name, enough in sizes.items() if tiles(name, m, n) >= enough), smallest)
 
 
