@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from minicredit import kernel_command, lesson_command
 from minicredit.arguments import configuration, given_options, parser, shared_options
 from minicredit.errors import NotSaved, UserError
@@ -83,7 +85,8 @@ def finish(job, config, data, needs, quiet):
     from minicredit import compare, screen
     results = {"config": config, "versions": job.versions, "runs": []}
     try:
-        with screen.screen(config, quiet) as shown:
+        # a number that is not finite stops its run, which says more than NumPy's warning
+        with np.errstate(all="ignore"), screen.screen(config, quiet) as shown:
             for record in compare.runs(config, data, shown, needs, job):
                 results["runs"].append(record)
     except KeyboardInterrupt as stop:

@@ -83,7 +83,7 @@ def test_state_that_lacks_something_is_refused_by_its_name(lose, told):
 
 def test_state_of_another_shape_or_type_is_refused_with_both():
     held = state.copied(RULES["bp"](create((8, 6, 4))))
-    with pytest.raises(UserError, match=r"W\[1\] is float32 \(8, 6\) in the file, float32 \(8, 5\)"):
+    with pytest.raises(UserError, match=r"W\[1\] is float32 \(8, 6\) .*, float32 \(8, 5\) now"):
         state.restore(RULES["bp"](create((8, 5, 4))), *held)
     with pytest.raises(UserError, match="float32 .* float64"):
         state.restore(RULES["bp"](create((8, 6, 4), dtype="float64")), *held)
