@@ -347,6 +347,73 @@ def test_lanes_that_met_see_each_others_memory(right, changes):
             made.launch("neighbours", "neighbours", (), 1, 64, args)
 
 
+# Small wrongs, each with the one kind of report that it must give.
+SMALL = {
+    "two blocks write one number": ("race", "if (i == 0) x[0] = blockIdx.x;"),
+    "what one has read another overwrites": ("race", """
+    if (i == 0 && blockIdx.x == 0) x[64] = x[1];
+    if (i == 1 && blockIdx.x == 0) x[1] = 0;"""),
+    "one of two readers writes, a shuffle later": ("race", """
+    if (blockIdx.x > 0) return;
+    const int v = x[32];
+    __shfl_sync(0xffffffffu, v, 0);
+    if (i == 0) x[32] = v + 1;"""),
+    "a copy that nobody waits for": ("async", """
+    __shared__ int kept[64];
+    cp_async<4>(&kept[i], x + i);"""),
+    "a barrier here for some, there for others": ("barrier", """
+    if (i < 32) __syncthreads();
+    else
+        __syncthreads();"""),
+    "a shuffle here for some, there for others": ("stuck", """
+    if (i % 2) __shfl_sync(0xffffffffu, i, 0);
+    else
+        __shfl_sync(0xffffffffu, i, 1);"""),
+    "what another block left in shared memory": ("uninit", """
+    __shared__ int kept[64];
+    if (blockIdx.x == 0) kept[i] = i;
+    __syncthreads();
+    x[64 * blockIdx.x + i] = kept[i];"""),
+    "a byte before the beginning": ("bounds", "if (i == 0) reinterpret_cast<char*>(x)[-1] = 0;"),
+    "a number behind the end": ("bounds", "if (i == 0) x[128] = 0;"),
+    "far away": ("bounds", "if (i == 0) x[1ll << 40] = 0;"),
+}
+
+
+@pytest.mark.parametrize("kind, body", SMALL.values(), ids=SMALL)
+def test_a_small_wrong_has_its_report(kind, body):
+    made = Device(checked=True)
+    made.replace("small", f"""
+#include "device.cuh"
+extern "C" __global__ void small(int* x) {{
+    const int i = threadIdx.x;
+    {body}
+}}
+""")
+    with pytest.raises(KernelError) as caught:
+        made.launch("small", "small", (), 2, 64, [made.zeros(128, np.int32)])
+    assert caught.value.kinds == {kind}, caught.value
+
+
+@pytest.mark.parametrize("body", [
+    "x[i] = kept[i];",                                              # nothing has written it
+    "kept[i] = 0; cp_async<4>(&kept[i], x + i); x[i] = kept[i]; cp_async_commit(); "
+    "cp_async_wait<0>();"])                                         # it is not there yet
+def test_what_is_not_there_yet_is_all_ones_even_without_checks(body):
+    made, x = Device(), Device().zeros(64, np.int32)
+    made.replace("early", f"""
+#include "device.cuh"
+extern "C" __global__ void early(int* x) {{
+    __shared__ int kept[64];
+    const int i = threadIdx.x;
+    {body}
+}}
+""")
+    for _ in range(2):
+        made.launch("early", "early", (), 1, 64, [x])
+        assert (made.to_numpy(x) == -1).all()
+
+
 # Memory -------------------------------------------------------------------------------------------
 
 def test_what_nothing_has_written_is_known_from_launch_to_launch():

@@ -95,12 +95,11 @@ def entry(name, parameters):
 
 # Libraries ----------------------------------------------------------------------------------------
 
-def told_once(told=[]):
+@cache
+def tell():
     """The first time something is compiled in a process, say so."""
-    if not told:
-        told.append(True)
-        print("minicredit: compiling kernels, once: they are kept for the next time",
-              file=sys.stderr, flush=True)
+    print("minicredit: compiling kernels, once: they are kept for the next time",
+          file=sys.stderr, flush=True)
 
 
 def made(name, parts, make):
@@ -118,7 +117,7 @@ def made(name, parts, make):
     key = hashlib.sha256("\0".join([*command, version(), *parts]).encode()).hexdigest()[:20]
     path = folder() / f"{name}-{key}.so"
     if not path.exists():
-        told_once()
+        tell()
         with working_folder(path.parent) as work:
             os.replace(make(Path(work)), path)      # at once, whoever else makes the same
     return path

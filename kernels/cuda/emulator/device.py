@@ -84,7 +84,7 @@ class Device(Common):
     Parameters
     ----------
     checked : bool
-        Look at every access: twenty times as slow, with `KernelError` for what is found.
+        Look at every access, about ten times as slow; `KernelError` says what is found.
     schedule : {"up", "down", "random"}
         The order in which threads run, where they do not wait for each other.
     seed : int
