@@ -3,9 +3,9 @@
 Lesson 7: do units change sign?
 ===============================
 
-Kickback asks every unit to keep its sign for life.  Do units of a network that is free to choose
-ever change theirs, and how often?  The question is asked where Kickback is discussed and answered
-nowhere, so here it is measured, on digits.
+Kickback (Balduzzi et al. 2015, lesson 6) asks every unit to keep its sign for life.  Do units of a
+network that is free to choose ever change theirs, and how often?  The question is asked where
+Kickback is discussed and answered nowhere, so here it is measured, on digits.
 
 Reads ``minicredit/measure/signs.py`` and ``slopes.py``.  Takes five seconds.  Afterwards you can
 tell a weight that changes sign from a unit that does.

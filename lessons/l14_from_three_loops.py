@@ -30,12 +30,13 @@ from minicredit.rules import DTP, Backprop
 BACKEND = "numba"
 plt.rcParams.update({**look(dark=False), "axes.titlepad": 8})
 random = np.random.default_rng(0)
+COMPILED = hasattr(along_rows, "signatures")        # not so under NUMBA_DISABLE_JIT=1
 
 # %% [markdown]
 # The definition
 # --------------
 #
-# ::
+# Every number of C is a row of A times a column of B::
 #
 #     C[i, j] = sum over k of A[i, k] B[k, j]
 #
@@ -66,26 +67,20 @@ for rung in RUNGS:
 #
 # Every rung does the same n^3 multiplications.  What changes is how far the numbers for them come:
 #
-# three_loops
-#   the definition, compiled.  B is read down its columns: for every number a line of memory comes
-#   and 15 of the 16 on it are thrown away.
-# along_rows
-#   the same additions in another order; what is fetched lies side by side.
-# blocks
-#   of B stay in the cache until every row of A has used them.
-# plain_tile
-#   4 rows and 4 steps at once: 4 loads of B serve 16 multiplications.
-# plain_panels
-#   B is copied first, into the order in which the tile will read it.
-# vector_tile
-#   the sums never leave the processor's registers.
+# * ``three_loops``: the definition, compiled.  B is read down its columns: for every number a line
+#   of memory comes, and 15 of the 16 on it are thrown away.
+# * ``along_rows``: the same additions in another order; what is fetched lies side by side.
+# * ``blocks`` of B stay in the cache until every row of A has used them.
+# * ``plain_tile``: 4 rows and 4 steps at once, so 4 loads of B serve 16 multiplications.
+# * ``plain_panels``: B is copied first, into the order in which the tile will read it.
+# * ``vector_tile``: the sums never leave the processor's registers.
 #
 # Two of them carry nearly all: to read along rows, and to keep sums in registers.  The three
 # between gain little by themselves and make the last one possible: a tile in registers is worth
 # what it is only if its numbers come from near by, in order.
 
 # %%
-def speed(rung, n=320, rounds=4):
+def speed(rung, n=320 if COMPILED else 12, rounds=4):
     """Billions of multiplications and additions a second; the best of a few rounds."""
     A, B = (random.standard_normal((n, n)).astype("float32") for _ in range(2))
     C, best = np.empty((n, n), "float32"), np.inf
@@ -105,9 +100,8 @@ with threadpool_limits(1):                          # one thread each, NumPy's t
     speeds["NumPy"] = speed(lambda A, B, C: np.matmul(A, B, out=C))
 for name, value in speeds.items():
     print(f"{name:12}  {value:8.3f} GFLOP/s")
-compiled = hasattr(along_rows, "signatures")        # not so under NUMBA_DISABLE_JIT=1
-assert not compiled or speeds["three_loops"] > 20 * speeds["Python"]
-assert not compiled or speeds["vector_tile"] > 4 * speeds["three_loops"]
+assert not COMPILED or speeds["three_loops"] > 20 * speeds["Python"]
+assert not COMPILED or speeds["vector_tile"] > 4 * speeds["three_loops"]
 
 # %% [markdown]
 # A backend is a module

@@ -75,7 +75,7 @@ def run(args):
         write(args.notebook, notebook(text))
         return 0
     names = {"__name__": "__main__", "__file__": str(path)}
-    exec(compile(text, str(path), "exec"), names)           # its lines are where an editor shows them
+    exec(compile(text, str(path), "exec"), names)           # lines are where an editor shows them
     for figure in sorted(Path("figures").glob(f"{path.name[:3]}_*.png")):
         print(f"figure: {figure}")
     return 0
