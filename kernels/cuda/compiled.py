@@ -107,9 +107,9 @@ def usage(file, defines, architecture, text=None):
     cupy.cuda.compiler.CompileException
         If it does not compile.
     """
-    from cupy.cuda import nvrtc
+    compiler = version()
     text, given = text or source.flatten(file), options(architecture, defines)
-    key = "\0".join([text, *given, str(nvrtc.getVersion())])
+    key = "\0".join([text, *given, str(compiler)])
     path = build.folder() / f"{file}-{sha256(key.encode()).hexdigest()[:20]}.json"
     if not path.exists():
         found = usages(compiler_log(text, f"{file}.cu", given))
@@ -122,11 +122,26 @@ def usage(file, defines, architecture, text=None):
 
 def all_usages(architectures=ARCHITECTURES):
     """The same for all that is asked for, on all cores; dict by (file, defines, architecture)."""
-    from cupy.cuda import nvrtc  # noqa: F401  or each core would say that it is missing
+    version()                           # or each core would say that it is missing
     wanted = sorted({(one.file, one.defines, architecture) for one in variants()
                      for architecture in architectures})
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         return dict(zip(wanted, pool.map(usage, *zip(*wanted))))
+
+
+def version():
+    """The compiler's, as (major, minor).
+
+    Raises
+    ------
+    ImportError
+        If it is not there, or CuPy is not.
+    """
+    from cupy.cuda import nvrtc
+    try:
+        return nvrtc.getVersion()
+    except RuntimeError as missing:
+        raise ImportError(str(missing).splitlines()[0]) from missing
 
 
 def compiler_log(text, name, given):
