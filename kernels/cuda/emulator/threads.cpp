@@ -227,6 +227,16 @@ void run_blocks(size_t live, size_t count) {
     }
 }
 
+// Whether all lanes that `thread` waits for are at the same operation; what they have brought.
+bool together(const Thread* warp, const Thread& thread, void** payloads) {
+    for (unsigned left = thread.mask; left; left &= left - 1) {
+        const int lane = __builtin_ctz(left);
+        if (warp[lane].mask != thread.mask || warp[lane].line != thread.line) return false;
+        payloads[lane] = warp[lane].payload;
+    }
+    return true;
+}
+
 void* memory(Shared& variable, size_t bytes, int grain, const char* name) {
     if (variable.fresh) return variable.at;
     if (variable.capacity < bytes || !variable.at) {
@@ -348,18 +358,14 @@ void emulated_warp(unsigned mask, int line, int orders_memory, void* payload,
     set(thread, AT_WARP);
     unsigned& arrived = thread.block->arrived[thread.warp];
     arrived |= 1u << thread.place.lane;
-    bool all = (arrived & mask) == mask;
     void* payloads[32] = {};
-    unsigned epoch = 0;
-    for (unsigned left = all ? mask : 0; left && all; left &= left - 1) {
-        const Thread& other = warp[__builtin_ctz(left)];
-        all = other.mask == mask && other.line == line;
-        payloads[__builtin_ctz(left)] = other.payload;
-        epoch = std::max(epoch, other.warp_epoch);
-    }
+    const bool all = (arrived & mask) == mask && together(warp, thread, payloads);
     if (!all) return wait(AT_WARP, line);
     complete(payloads, mask);
     arrived &= ~mask;
+    unsigned epoch = 0;
+    for (unsigned left = mask; left; left &= left - 1)
+        epoch = std::max(epoch, warp[__builtin_ctz(left)].warp_epoch);
     for (unsigned left = mask; left; left &= left - 1) {
         set(warp[__builtin_ctz(left)], READY);
         if (orders_memory) warp[__builtin_ctz(left)].warp_epoch = epoch + 1;
