@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 something handed in is wrong, said in one line; 3 every ru
 disk is full or gone, with what was kept; 130 and 143 stopped by SIGINT and SIGTERM, with a
 checkpoint and the command that goes on.
 """
+import errno
 import os
 import shlex
 import sys
@@ -18,6 +19,10 @@ from minicredit.arguments import configuration, given_options, parser, shared_op
 from minicredit.errors import NotSaved, UserError
 from minicredit.rules import RULES
 from minicredit.signals import Signals, Stopped
+
+# what is wrong with a file that somebody named; anything else is the disk's fault
+NAMED = (errno.ENOENT, errno.ENAMETOOLONG, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.ELOOP,
+         errno.EINVAL, errno.EPERM)
 
 
 def load_data(config):
@@ -92,14 +97,14 @@ def finish(job, config, data, needs, quiet):
     except KeyboardInterrupt as stop:
         stopped = getattr(stop, "number", 2)
         save(results, data, job, quiet)
-        print(f"minicredit: stopped by {stop or 'SIGINT'}; {job.kept()}", file=sys.stderr)
+        warn(f"stopped by {stop or 'SIGINT'}; {job.kept()}")
         return 128 + stopped
     save(results, data, job, quiet)
     job.finished()
     failed = [run["failed"] for run in results["runs"] if "failed" in run]
     if len(failed) < len(results["runs"]):
         return 0
-    print(f"minicredit: every run diverged: {failed[0]}", file=sys.stderr)
+    warn(f"every run diverged: {failed[0]}")
     return 3
 
 
@@ -128,7 +133,8 @@ def save(results, data, job, quiet):
 
 
 def warn(text):
-    """A line on stderr."""
+    """A line on stderr; what would break it, or do something to a terminal, is spelled out."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
     print(f"minicredit: {text}", file=sys.stderr)
 
 
@@ -282,6 +288,8 @@ def show_data(args):
 def main(argv=None):
     """Run the command line; the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    if hasattr(sys.stdout, "reconfigure"):              # a file's name need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = parser().parse_args(argv)
         jobs = {"rules": show_rules, "doctor": show_doctor, "data": show_data,
@@ -292,23 +300,27 @@ def main(argv=None):
         job = {"search": look_for, "reproduce": run_again}.get(args.command, work)
         return job(args, shlex.join(["minicredit", *argv]))
     except MemoryError as error:
-        print(f"minicredit: not enough memory: {error}", file=sys.stderr)
+        warn(f"not enough memory: {error}")
         return 2
     except (UserError, ImportError) as error:
-        print(f"minicredit: {error}", file=sys.stderr)
+        warn(error)
         return 2
     except NotSaved as error:
-        print(f"minicredit: {error}", file=sys.stderr)
+        warn(error)
         return 4
-    except Stopped as stop:
-        print(f"minicredit: stopped by {stop}", file=sys.stderr)
-        return 128 + stop.number
-    except KeyboardInterrupt:
-        print("minicredit: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        warn(f"{where}{error.strerror or error}")
+        return 2 if error.errno in NAMED else 4
+    except Stopped as stop:
+        warn(f"stopped by {stop}")
+        return 128 + stop.number
+    except KeyboardInterrupt:
+        warn("interrupted")
+        return 130
 
 
 if __name__ == "__main__":

@@ -116,7 +116,8 @@ def runs(config, data, screen, needs, job=None):
     """
     screen.foresee(needs)
     screen.expect(expected(config, data))
-    memory = peaks(config, product(data.shape), data.K, needs)
+    batch = min(config["batch"], data.train.n)
+    memory = peaks({**config, "batch": batch}, product(data.shape), data.K, needs)
     for seed in range(config["seeds"]):
         for name in config["rules"]:
             keeper = job and job.keeper(name, seed)

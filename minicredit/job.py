@@ -72,7 +72,7 @@ class Job:
                     files.remove(path)
             if self.resume:
                 self.refuse_other()
-            files.put(self.note, self.command.encode() + b"\n")
+            files.put(self.note, self.command.encode(errors="backslashreplace") + b"\n")
         except OSError as error:
             raise UserError(f"--out: wanted a folder that can be written to; got {self.home}: "
                             f"{error.strerror}") from None

@@ -71,7 +71,7 @@ def need(name, config, data):
     from minicredit.network import forward
     from minicredit.training import WATCHED
     ops, meter = shapes.metered()
-    x, y = blank(ops, config, data, config["batch"])
+    x, y = blank(ops, config, data, min(config["batch"], data.train.n))
     pictures = meter.reset()
     rule = build(name, {**config, "backend": ops}, data.K, seed=0)
     real = recording(load(config["backend"]))
@@ -91,7 +91,7 @@ def need(name, config, data):
 def blank(ops, config, data, n):
     """A batch of n images that show nothing: x (n, features) and y (n,)."""
     x = np.broadcast_to(np.zeros((), config["dtype"]), (n, int(np.prod(data.shape))))
-    return ops.asarray(x), ops.asarray(np.zeros(n, np.int64))
+    return ops.asarray(x), ops.asarray(np.broadcast_to(np.zeros((), np.int64), n))
 
 
 def refuse_above(most, config, needs):

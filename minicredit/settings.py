@@ -4,12 +4,14 @@ What the code calls an option, the command line calls it too, with the same defa
 explanation, because both come from here.
 """
 import re
+import sys
 from inspect import cleandoc, signature
 from typing import NamedTuple
 
 from minicredit.errors import UserError
 from minicredit.rules import RULES
 
+MOST = 10**9                    # of whatever is counted
 NOT_OPTIONS = ("self", "net", "seed", "sizes", "f", "init", "backend", "dtype", "loss", "classes")
 
 
@@ -80,9 +82,10 @@ def parse(option, value):
         number = kind(value)
     except ValueError:
         number = -1
-    if not 0 <= number < float("inf"):              # no hyperparameter of ours is ever negative
-        wanted = {int: "a whole number", float: "a number"}[kind]
-        raise UserError(f"{option.name}: wanted {wanted}, 0 or more; got {value!r}")
+    if not 0 <= number <= {int: MOST, float: sys.float_info.max}[kind]:     # none of ours is ever
+        wanted = {int: f"a whole number, 0 or more, at most {MOST:,}",      # negative
+                  float: "a number, 0 or more"}[kind]
+        raise UserError(f"{option.name}: wanted {wanted}; got {value!r}")
     return number
 
 
