@@ -137,7 +137,7 @@ seen = {"bp": train(Backprop), "dtp": train(DTP),
 for name, (_, errors, degrees) in seen.items():
     print(f"{name:3}  {errors[-1]:4.1f} % wrong; degrees to backprop {np.round(degrees)}")
 assert seen["bp"][1][-1] < 6 and seen["dtp"][1][-1] < 10 and seen["tp"][1][-1] > 20
-assert max(seen["dtp"][2][:2]) < 80 < min(seen["tp"][2][:2])    # 90 is no information
+assert max(seen["dtp"][2][:2]) + 15 < min(seen["tp"][2][:2])    # 90 is no information
 
 # %% [markdown]
 # What a step is measured in

@@ -135,7 +135,7 @@ assert low("DTP", True) > low("DTP", False) and wrong["DTP", True] < 0.7 * wrong
 # ---------------------
 #
 # So teach *nothing* below the top: twelve layers as they were drawn, and an output that learns to
-# read them.  With skips it reads twice as well.  Whatever the layers have added, what came in is
+# read them.  With skips it reads far better.  Whatever the layers have added, what came in is
 # still there to be seen, while a dozen random layers without a skip have scrambled it.  A good part
 # of what skips do has nothing to do with credit.
 
@@ -143,7 +143,7 @@ assert low("DTP", True) > low("DTP", False) and wrong["DTP", True] < 0.7 * wrong
 top = {skips: error_percent(train(Backprop, skips, only_top=True)[0].net, *digits.test)
        for skips in (False, True)}
 print(f"only the output learns: {top[False]:.0f} % wrong without skips, {top[True]:.0f} % with")
-assert top[True] < 0.6 * top[False]
+assert top[True] < 0.8 * top[False]
 assert wrong["FeedbackAlignment", True] < top[True]             # credit is worth something, too
 
 # %%

@@ -177,15 +177,17 @@ for name in says:
     print(f"{name:10} {few[name]:4.1f} % wrong with 100 labels, {many[name]:4.1f} % with all")
 
 # %% [markdown]
-# With few labels a denoising layer helps: it has seen all the images.  With all labels no fixed
-# layer beats the one that targets teach by more than chance would (a percent is four images).  And
-# the prettiest features, the strokes, are no better than random ones.  What looks like a good
-# feature and what serves a task are two questions.  On 5,000 images of MNIST (change DATA) it was
-# the same: with 100 labels 26 % denoising, 32 none, 34 strokes, 36 random, 40 Sanger.
+# With few labels a denoising layer helps: it has seen all the images.  With all labels it does not,
+# but principal components, which no label has touched, serve as well as a layer that targets teach,
+# or a little better (a percent is four images).  And the prettiest features, the strokes, are no
+# better than random ones: what looks like a good feature and what serves a task are two questions.
+# On 5,000 images of MNIST (change DATA), with 100 labels: 26 % denoising, 32 none, 34 strokes, 36
+# random, 40 Sanger.
 
 # %%
-assert DATA != "digits" or few["denoising"] < few["none"] - 1
-assert DATA != "digits" or few["strokes"] > few["random"] and min(many.values()) > many["none"] - 2
+if DATA == "digits":
+    assert few["denoising"] < few["none"] - 1 and few["strokes"] > few["random"]
+    assert abs(many["Sanger"] - many["none"]) < 2.5
 
 # %% [markdown]
 # Break it

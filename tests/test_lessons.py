@@ -34,7 +34,7 @@ BREAKS = {
         "    for i in range(2, L):\n        W[i] = signs", "max(shares) == 0"),
     7: ('return create((64, 48, 48, 10), f="relu"', 'return create((64, 48, 48, 10), f="linear"',
         "last[0].both"),
-    8: ('FIRST_TARGET = "label"', 'FIRST_TARGET = "gradient"', "len(templates) == 10"),
+    8: ('FIRST_TARGET = "label"', 'FIRST_TARGET = "gradient"', "apart < 1e-4"),
     9: ("SIGMA = 0.2", "SIGMA = 0.0", "trace > trace0"),
     10: ("np.concatenate([o, z]", "np.concatenate([o, 0 * z]", "asked.h_hat[2]"),
     11: ("local.W[...] = shared.W", "local.W[:-1] = shared.W", "shared.forward(x)"),
