@@ -50,6 +50,8 @@ OPERATION, OPTIMISER = "test_kernels.py::test_", "test_optimizers.py::test_"
 CONTRACT, IDENTITY = "test_rules_contract.py::test_", "test_rules_identities.py::test_"
 CALCULUS, STRUCTURE = "test_rules_calculus.py::test_", "test_network.py::test_"
 MEMORY, SHAPES = "test_memory.py::test_", "kernels/shapes.py"
+FILES, CHECKPOINT = "minicredit/files.py", "minicredit/checkpoint.py"
+SAVED, RESUMED = "test_checkpoint.py::test_", "test_resume.py::test_"
 INVERSE = CALCULUS + "every_inverse_descends_what_it_cannot_give_back"
 
 FAULTS = [
@@ -332,6 +334,44 @@ FAULTS = [
           MEMORY + "advice_is_given_where_it_helps_alone"),
     Fault("kept files count as taken", "minicredit/memory.py", "+ cached)", ")",
           MEMORY + "a_container_s_share_counts_without_what_it_keeps_of_files"),
+
+    # Runs that are saved, and disks that fail
+    Fault("a file's bytes are not synced", FILES, "        os.fsync(descriptor)\n    finally:\n"
+          "        os.close(descriptor)\n\n\ndef settle", "        pass\n    finally:\n"
+          "        os.close(descriptor)\n\n\ndef settle",
+          SAVED + "after_a_power_cut_at_any_call_there_is_a_checkpoint_that_can_be_loaded"),
+    Fault("a short write is taken for a whole one", FILES, "        while left:",
+          "        if left:",
+          SAVED + "bytes_are_written_until_all_are"),
+    Fault("a file is written under its own name", FILES, "        write(beside, data)\n"
+          "        os.replace(beside, path)", "        write(path, data)",
+          SAVED + "after_any_call_that_fails_there_is_a_checkpoint_that_can_be_loaded"),
+    Fault("the checkpoint before the newest is removed", CHECKPOINT, "not in (path, before)",
+          "!= path", SAVED + "the_newest_two_are_kept"),
+    Fault("the checksum leaves out what is no array", CHECKPOINT, "hashlib.sha256(text.encode())",
+          "hashlib.sha256()", SAVED + "of_every_byte_that_is_flipped_none_is_loaded_wrong"),
+    Fault("the checksum leaves out the shapes", CHECKPOINT,
+          "{array.dtype} {arrays[name].shape}", "{array.dtype}",
+          SAVED + "of_every_byte_that_is_flipped_none_is_loaded_wrong"),
+    Fault("counters are not brought back", "minicredit/state.py",
+          "        holder[key] = numbers.get(name, missing)", "        pass",
+          RESUMED + "what_is_restored_is_what_was_copied"),
+    Fault("an array behind a tuple is forgotten", "minicredit/state.py", "(list, tuple)", "list",
+          RESUMED + "everything_that_a_rule_keeps_is_found"),
+    Fault("a pass that goes on begins with its first batch", "minicredit/training.py",
+          "batches(split.n, batch, key)[first:end]", "batches(split.n, batch, key)[:end]",
+          RESUMED + "a_run_that_goes_on_is_the_run_that_was_never_stopped[bp-numpy]"),
+    Fault("a pass that goes on begins with its first scale", "minicredit/training.py",
+          "split.read(rows, key), first):\n        for optimizer",
+          "split.read(rows, key)):\n        for optimizer",
+          RESUMED + "a_run_that_goes_on_is_the_run_that_was_never_stopped[bp-numpy]"),
+    Fault("a first step is not undone", "minicredit/state.py",
+          "    restore(rule, arrays, numbers, missing=0)", "    pass",
+          RESUMED + "a_first_step_that_is_undone_changes_nothing"),
+    Fault("nobody is kept out", "minicredit/lock.py", "            if fcntl:",
+          "            if not fcntl:",
+          "test_job.py::test_a_second_process_is_refused_by_the_first_one_s_number_and_a_stale_"
+          "lock_is_none"),
 ]
 
 
