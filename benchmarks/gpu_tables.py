@@ -185,6 +185,9 @@ def line(row):
 
 
 def into_readme(page, text):
-    """Tables, between their markers of a page."""
-    page.write_text(between_markers(page.read_text(encoding="utf-8"), text, BEGIN, END),
+    """Tables, between their markers of a page; without convolutions and notes, which are many."""
+    kept = [line for line in text.splitlines() if not line.startswith(("- ", "| conv_"))]
+    text = "\n".join([*kept, "Convolutions, and who is left out and why, are in "
+                      "[benchmarks/results/](benchmarks/results/)."])
+    page.write_text(between_markers(page.read_text(encoding="utf-8"), text + "\n", BEGIN, END),
                     encoding="utf-8")
