@@ -82,7 +82,7 @@ class Recorder:
             return learn(x, y)
         if step.is_current():
             return step.replay(x, y)
-        if step.launches:               # a setting was changed since
+        if step.launches and not step.used:         # a setting changes at every step
             self.failures[key] = self.failures.get(key, 0) + 1
         step = self.seen[key] = Step(self.device, learn, x, y)
         return self.record(key, step)
@@ -135,6 +135,7 @@ class Recorder:
         step = self.seen.get((learn.__func__, id(learn.__self__), shape, labels))
         if step is None or not step.launches or not step.is_current():
             return None
+        step.used = True
         if id(split.x) not in step.passes:
             step.passes[id(split.x)] = Epoch(self.device, step, *self.kept(split))
         return step.passes[id(split.x)]
@@ -227,7 +228,7 @@ class Step:
         self.device, self.learn, self.rule = device, learn, learn.__self__
         self.x, self.y = device.copy(x), device.copy(y)
         self.clock, self.settings = Clock(device, self.rule, len(x)), settings(self.rule)
-        self.launches, self.result, self.passes = [], None, {}
+        self.launches, self.result, self.passes, self.used = [], None, {}, False
 
     def is_current(self):
         """Whether the rule is still as it was recorded."""
@@ -262,6 +263,7 @@ class Step:
 
     def replay(self, x, y):
         """The step on another batch."""
+        self.used = True
         self.device.overwrite(self.x, x)
         self.device.overwrite(self.y, y)
         self.clock.tell()
