@@ -88,7 +88,7 @@ def archive(path, N):
     try:
         with open(path, "rb") as file:
             stream = streams.Bounded(streams.unpacked(file), path, "is this CIFAR-10?")
-            with tarfile.open(fileobj=stream, mode="r|", tarinfo=streams.Member) as tar:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     name = MEMBERS.get(member.name.removeprefix("./"))
                     if name:

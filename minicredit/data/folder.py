@@ -298,7 +298,7 @@ class Archive:
             with open(path, "rb") as file:
                 stream = streams.Bounded(streams.unpacked(file), path,
                                          "unpack it, and give the folder")
-                with tarfile.open(fileobj=stream, mode="r|", tarinfo=streams.Member) as tar:
+                with tarfile.open(fileobj=stream, mode="r|") as tar:
                     while member := tar.next():
                         tar.members.clear()             # or it would keep a record of each
                         self.add(tar, member)

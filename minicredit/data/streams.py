@@ -7,7 +7,6 @@ file needs is told by its first bytes, not by its name.
 """
 import gzip
 import lzma
-import tarfile
 import zlib
 
 from minicredit.errors import UserError
@@ -60,15 +59,6 @@ class Xz:
             if data:
                 return data
         return b""
-
-
-class Member(tarfile.TarInfo):
-    """A tar header whose size is a size: one below zero would send some versions in a circle."""
-
-    def _block(self, count):
-        if count < 0:
-            raise tarfile.InvalidHeaderError("a size below zero")
-        return super()._block(count)
 
 
 class Bounded:
