@@ -8,5 +8,7 @@
     gpu.py          the device, through CuPy
     emulator        the device on a CPU, which runs the same files thread by thread and checks them
     graph.py        a step of a rule, recorded and replayed as one launch
+    trials.py       every kernel at work: arrays for it, and what should come out
+    faults.py       breaks kernels, and says what is found
     compiled.py     what the compiler makes of every kernel: registers, spills, shared memory
 """
