@@ -1,8 +1,8 @@
 // signed_slope.cu -- s = sign [h != 0]: which units speak, and of which class they are; or e s.
 //
-// A thread an entry; neighbouring threads have neighbouring units.  An e may be as h, (K, N, n_out),
-// or have one number for all units of a network: unit k of example n in network c finds it `network`
-// c + `row` n + `unit` k further on, so that a loss's (N, K) is read as it lies.
+// A thread an entry; neighbouring threads have neighbouring units.  An e may be as h, (K, N,
+// n_out), or have one number for all units of a network: unit k of example n in network c finds it
+// `network` c + `row` n + `unit` k further on, so that a loss's (N, K) is read as it lies.
 #include "group.cuh"
 
 #define THREADS 256

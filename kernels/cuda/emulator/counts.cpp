@@ -88,7 +88,8 @@ extern "C" size_t emulated_counts(char* out, size_t capacity, uintptr_t base) {
             sum.least += cost.least;
         }
         char line[160];
-        snprintf(line, sizeof line, "%lx|%d|%d|%d|%zu|%zu|%zu\n", (unsigned long)(place.first - base),
+        snprintf(line, sizeof line, "%lx|%d|%d|%d|%zu|%zu|%zu\n",
+                 (unsigned long)(place.first - base),
                  site.shared, site.write, site.bytes, site.requests.size(), sum.paid, sum.least);
         all += line;
     }
