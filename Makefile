@@ -28,8 +28,10 @@ bench-gpu: .venv/bench-gpu  ## on a GPU, against PyTorch, JAX and cuBLAS, four m
 lessons: .venv/core     ## run every lesson; figures go to figures/
 	@for lesson in lessons/l*.py; do echo $$lesson; $(BIN)/python $$lesson || exit 1; done
 
-site: .venv/site        ## pages from the docstrings, in site/
-	$(BIN)/pdoc --docformat numpy --math --output-directory site minicredit $(subst /,.,$(LISTED)) \
+site: .venv/site        ## lessons, rules, results and every module as web pages, in site/
+	rm -rf build/site site && mkdir -p build && cp -r docs build/site
+	OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q build/site site
+	$(BIN)/pdoc --docformat numpy --output-directory site/api minicredit $(subst /,.,$(LISTED)) \
 	    minicredit.rules minicredit.layers minicredit.data minicredit.measure \
 	    minicredit.experiments minicredit.kernels
 

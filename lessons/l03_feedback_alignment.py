@@ -74,8 +74,8 @@ assert all((true[i] == ours[i]).all() for i in (1, 2, 3))       # to the last bi
 #
 #     W2 = eta h[1]^T t = eta^2 B (t^T x x^T t) = eta^2 B S,    S = (x^T t)^T (x^T t)
 #
-# S has no negative direction, so W2 and B agree: the sum of their products is |x^T t B^T|^2.  *The
-# layer below learned to say what B would like to hear about, and the layer above listens.*
+# S has no negative direction, so W2 and B agree: the sum of their products is a sum of squares.
+# *The layer below learned to say what B would like to hear about, and the layer above listens.*
 
 # %%
 random = np.random.default_rng(0)

@@ -91,9 +91,9 @@ assert (tau[L - 1] == pi[L - 1]).all() and (tau[1] != pi[1]).any()
 # ------------------------
 #
 # In tau, W_jk always comes with s_k.  Let every weight have the sign of the unit it leads to, or be
-# zero: then each W_jk s_k is |W_jk| or 0, every sum of such is positive or 0, and so is every sum
-# of products of such.  That is *coherence*: more of any unit always means more of the answer, for
-# every input.  Kickback then gets the size of pi wrong, and its sign never.
+# zero: then each W_jk s_k is the size of W_jk or 0, every sum of such is positive or 0, and so is
+# every sum of products of such.  That is *coherence*: more of any unit always means more of the
+# answer, for every input.  Kickback then gets the size of pi wrong, and its sign never.
 
 # %%
 seen = {}

@@ -58,8 +58,8 @@ for i in (3, 2):
 assert np.allclose(f(f(h_hat[1], W[2]), W[3]), h_hat[3])
 
 # %% [markdown]
-# Then each layer learns alone.  It wants 1/2 |f_i(h[i-1]) - h_hat[i]|^2 to be small, which is the
-# delta rule of 1960, on its own weights::
+# Then each layer learns alone.  It wants ``1/2 |f_i(h[i-1]) - h_hat[i]|^2`` to be small, which is
+# the delta rule of 1960, on its own weights::
 #
 #     delta[i] = (h[i] - h_hat[i]) f'(a[i]),      dW[i] = h[i-1]^T delta[i] / N
 #

@@ -173,6 +173,13 @@ def test_headings_are_underlined_as_long_as_they_are(lesson):
                 assert len(line) == len(above), above
 
 
+@each
+def test_prose_reads_the_same_as_markdown_and_as_restructured_text(lesson):
+    for prose, body in lesson_command.cells(lesson.read_text()):
+        plain = re.sub(r"``.*?``|^    .*$", "", body, flags=re.M)
+        assert not prose or not re.search(r"\||\w_(\s|$)|(?<!`)`(?!`)", plain), plain
+
+
 # Notebooks ----------------------------------------------------------------------------------------
 
 @each
