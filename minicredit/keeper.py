@@ -112,7 +112,7 @@ class Keeper:
         NotSaved
             If it cannot be written; says what is left.
         """
-        arrays, numbers = state.copied(rule)
+        arrays, numbers = state.on_host(rule)
         held = Checkpoint(self.about, done, spent, epochs, numbers, arrays)
         try:
             if not done:

@@ -30,6 +30,7 @@ from minicredit.errors import UserError
 from minicredit.kernels import load, recording, shapes
 
 UNIT = 2**16
+SAVED = 3                       # times its own size: what a rule needs while it becomes a file
 LARGE = 2**30                   # bytes: beside more, what Python and NumPy keep does not count
 CGROUPS = {"": ("max", "current"), "memory/": ("limit_in_bytes", "usage_in_bytes")}     # v2, v1
 
@@ -69,6 +70,7 @@ def need(name, config, data):
     from minicredit.measure import angle_to_backprop
     from minicredit.measure.angles import AT_ONCE
     from minicredit.network import forward
+    from minicredit.state import size as size_of_state
     from minicredit.training import WATCHED
     ops, meter = shapes.metered()
     x, y = blank(ops, config, data, min(config["batch"], data.train.n))
@@ -85,7 +87,7 @@ def need(name, config, data):
     x, *waiting = [blank(ops, config, data, n)[0]           # kept: decoded while x is looked at
                    for _ in range(1 + getattr(data.train, "ahead", 0))]
     forward(rule.net, x)
-    return Need(learning, max(learning, meter.peak))
+    return Need(learning, max(learning, meter.peak, SAVED * size_of_state(rule)))
 
 
 def blank(ops, config, data, n):

@@ -62,12 +62,18 @@ def inside(name, value):
     return [(f"{name}.{key}", held, key, one) for key, one in held.items()]
 
 
-def copied(rule):
-    """Copies of all arrays on the host, and all numbers; two dicts by name."""
+def on_host(rule):
+    """All arrays on the host, the rule's own where they are there, and all numbers; two dicts."""
     arrays, numbers = kept(rule)
     to_numpy = rule.net.ops.to_numpy
-    return ({name: np.array(to_numpy(array)) for name, array in arrays.items()},
+    return ({name: to_numpy(array) for name, array in arrays.items()},
             {name: plain(holder[key]) for name, (holder, key) in numbers.items()})
+
+
+def copied(rule):
+    """Copies of all arrays on the host, and all numbers; two dicts by name."""
+    arrays, numbers = on_host(rule)
+    return {name: np.array(array) for name, array in arrays.items()}, numbers
 
 
 def plain(number):
