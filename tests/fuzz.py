@@ -221,7 +221,8 @@ def read_text(data, folder, draw):
 def json_results():
     """What a comparison leaves."""
     epochs = [{"epoch": k, "test_error": 4.0, "validation_error": 9.0, "train_loss": 0.1,
-               "train_error": 2.0, "seconds": 2.0, "angle_to_backprop": [12.4, None]} for k in (1, 2)]
+               "train_error": 2.0, "seconds": 2.0, "angle_to_backprop": [12.4, None]}
+              for k in (1, 2)]
     run = {"rule": "bp", "seed": 0, "epochs": epochs, "best_epoch": 2, "test_error": 5.0,
            "train_error": 1.0, "peak_memory_bytes": 3 * 2**20, "sizes": [64, 10]}
     failed = {"rule": "bp", "seed": 1, "epochs": epochs[:1], "failed": "not finite"}

@@ -31,7 +31,7 @@ VALUES = ["digits", "mnist", "cifar10", "folder:pictures", "folder:nowhere", "fo
           "float32", "float64", "float16", "all", "bp", "bp,fa", "bp,bp", "kickback,dtp", ",",
           "bp.eta=0.1", "bp.eta", "dtp.sigma=-1", "bp.optimizer=adam:beta1=2", "adam", "sgd",
           "momentum:mu=0.5", "adam:", "true", "false", "noisy", "clean", "alternating", "parallel",
-          "reward", "error", "stored", "seeded", "out", "out/deeper", "pictures/a/0.png", "mnist-fc",
+          "reward", "error", "stored", "seeded", "out", "out/deeper", "pictures/a/0.png",
           "cifar-lc", "dense", "33x18x21", "up", "", " ", "--", "\n", "é", "\udcff", "%s", "{S}",
           "sqlite:///x.db", "not a url"]
 

@@ -1,16 +1,18 @@
 """A run that goes on is the run that was never stopped, wherever it was stopped, however."""
 import os
 import re
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import config, final, killed, run, same, scratch, small
+from runs import begun, config, final, killed, run, same, scratch, small
 
 from minicredit import create, state
 from minicredit.data.augment import Augmented
 from minicredit.errors import UserError
 from minicredit.kernels import load
+from minicredit.memory import SAVED
 from minicredit.rules import RULES
 
 BACKENDS = os.environ.get("MINICREDIT_BACKENDS", "numpy,numba,emulated").split(",")
@@ -97,6 +99,18 @@ def test_a_first_step_that_is_undone_changes_nothing(images):
     assert all((arrays[name] == array).all() for name, array in before[0].items())
     assert all(numbers[name] == number for name, number in before[1].items())
     assert not any(arrays[name].any() for name in set(arrays) - set(before[0]))
+
+
+def test_saving_takes_no_more_memory_than_was_foreseen(images, folder):
+    rule, keeper = begun(config("bp", net="64-3000-10"), "bp", folder)
+    keeper.begin(rule, images.train, 16)
+    tracemalloc.start()
+    try:
+        keeper.save(rule, 1, 0.0, [])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.05 * (SAVED - 1) * state.size(rule)         # the rule itself is there already
 
 
 # Killed -------------------------------------------------------------------------------------------
