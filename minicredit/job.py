@@ -66,9 +66,12 @@ class Job:
             raise UserError(f"--out: {self.folder} holds unfinished work; go on with it: "
                             f"{self.told()}; or name another folder, or remove that one")
         try:
-            for path in self.home.glob("*/*"):
-                if path.suffix == ".part" or not self.resume and path in checkpoint.paths(
-                        path.parent):
+            runs = [path for path in self.home.iterdir() if path.is_dir()]
+            for folder in (self.folder, *runs):
+                for path in files.leftovers(folder):
+                    files.remove(path)
+            for folder in () if self.resume else runs:
+                for path in checkpoint.paths(folder):
                     files.remove(path)
             if self.resume:
                 self.refuse_other()

@@ -62,13 +62,20 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def stopped(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
     """The folder of one that was stopped in its second run, in the middle of an epoch."""
-    with monkeypatch.context() as patch:
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, "dtp-0", 25)
-        assert main([*COMPARE, "--out", str(tmp_path)]) == 143
-    return tmp_path
+        assert main([*COMPARE, "--out", str(folder)]) == 143
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "out"))
 
 
 def stop_at(monkeypatch, run, step):
@@ -95,6 +102,7 @@ def refusal(capsys):
 # Stopped ------------------------------------------------------------------------------------------
 
 def test_a_comparison_that_goes_on_is_the_one_that_was_never_stopped(stopped, whole):
+    assert main([*COMPARE, "--epochs", "3", "--out", str(stopped), "--resume"]) == 2
     assert main([*COMPARE, "--out", str(stopped), "--resume"]) == 0
     assert results(stopped) == results(whole)
     assert final(stopped) == final(whole)
@@ -173,7 +181,6 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_the_difference(give
     assert main([*COMPARE, *given, "--out", str(stopped), "--resume"]) == 2
     said = refusal(capsys)
     assert all(word in said for word in [*words, "--resume", "bp-0"])
-    assert main([*COMPARE, "--out", str(stopped), "--resume"]) == 0         # nothing was spoilt
 
 
 @pytest.mark.parametrize("key", ["minicredit", "numpy"])
@@ -205,6 +212,14 @@ def test_finished_work_is(whole, tmp_path):
     shutil.copytree(whole, folder)
     assert main([*COMPARE, "--out", str(folder)]) == 0
     assert results(folder) == results(whole)
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(stopped):
+    left = [stopped / ".results.json.1.part", stopped / "checkpoints/dtp-0/.step-1.1.part"]
+    for path in left:
+        path.write_bytes(b"half")
+    assert main([*COMPARE, "--out", str(stopped), "--resume"]) == 0
+    assert not any(path.exists() for path in left)
 
 
 def test_there_must_be_something_to_go_on_with(tmp_path, capsys):
