@@ -4,10 +4,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# modules of the packages whose __init__ lists its names; the other packages list themselves
-LISTED = $(filter-out %__, $(basename $(wildcard minicredit/*.py minicredit/rules/*.py \
-    minicredit/layers/*.py)))
-
 .PHONY: help compare test bench bench-gpu lessons site clean
 
 help:                   ## what there is to make
@@ -30,10 +26,8 @@ lessons: .venv/core     ## run every lesson; figures go to figures/
 
 site: .venv/site        ## lessons, rules, results and every module as web pages, in site/
 	rm -rf build/site site && mkdir -p build && cp -r docs build/site
-	OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q build/site site
-	$(BIN)/pdoc --docformat numpy --output-directory site/api minicredit $(subst /,.,$(LISTED)) \
-	    minicredit.rules minicredit.layers minicredit.data minicredit.measure \
-	    minicredit.experiments minicredit.kernels
+	OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -d build/pages build/site site
+	$(BIN)/python docs/check.py site
 
 clean:                  ## remove what make made
 	rm -rf .venv build site *.egg-info

@@ -1,12 +1,16 @@
 """How the web pages are made: `make site` builds a copy of this folder, so nothing is written here.
 
-Lessons become pages by sphinx-gallery, which runs them; each rule gets a page from its file; the
-tables of the README become one.  Everything is inside the folder that comes out.
+Lessons become pages by sphinx-gallery, which runs them; each rule gets a page from its file, each
+module from its docstrings; the tables of the README become one.  Equations are drawn by the
+browser (`equations.py`).  Everything is inside the folder that comes out.
 """
+import ast
 import os
 import re
 import sys
 from pathlib import Path
+
+from docutils import nodes
 
 from minicredit.rules import RULES
 
@@ -14,17 +18,24 @@ HERE = Path(__file__).parent
 ROOT = next(folder for folder in HERE.parents if (folder / "setup.cfg").exists())
 sys.path.insert(0, str(HERE))
 
+from docstrings import escaped, to_rst
+from equations import looks_like_equations, mathml
+
 project, author, copyright = "minicredit", "the minicredit authors", "MIT licence"
-extensions = ["myst_parser", "sphinx_gallery.gen_gallery", "matplotlib.sphinxext.mathmpl"]
+extensions = ["myst_parser", "sphinx_gallery.gen_gallery", "sphinx.ext.autodoc",
+              "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["gallery", "_build"]
 html_theme, html_title, html_static_path = "furo", "minicredit", ["_static"]
 html_css_files = ["site.css"]
 html_show_search_summary = False            # it would be fetched, which a page on a disk cannot do
 html_copy_source = html_show_sourcelink = False
 html_baseurl = ""
-mathmpl_fontsize, mathmpl_srcset = 11.0, ["2x"]
+highlight_language, default_role = "none", "code"
+autodoc_mock_imports, autodoc_member_order = ["cupy"], "bysource"
+autodoc_typehints, python_maximum_signature_line_length = "none", 80
+napoleon_google_docstring, napoleon_use_rtype = False, False
 myst_enable_extensions = ["colon_fence"]
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "ref.python"]      # two classes may have one name
 sphinx_gallery_conf = {
     "examples_dirs": str(HERE / "gallery"), "gallery_dirs": "lessons", "filename_pattern": r"/l\d\d_",
     "abort_on_example_error": True, "remove_config_comments": True, "show_memory": False,
@@ -32,22 +43,6 @@ sphinx_gallery_conf = {
     "min_reported_time": 1e9, "image_srcset": ["2x"], "write_computation_times": False,
 }
 
-EQUATIONS = {
-    "bp": r"\delta_{i-1} = (\delta_i W_i^T) \odot f'(a_{i-1})",
-    "fa": r"\delta_{i-1} = (\delta_i B_i^T) \odot f'(a_{i-1})",
-    "dfa": r"\delta_i = (\delta_L B_i^T) \odot f'(a_i)",
-    "usf": r"\delta_{i-1} = (\delta_i (M_i \odot sign\, W_i)^T) \odot f'(a_{i-1})",
-    "weight-mirror": r"\Delta B_i \propto s^T (f_i(s) - f_i(0)) - \lambda B_i, \quad s \sim N(0, "
-                     r"\sigma^2)",
-    "kolen-pollack": r"W_i \leftarrow (1 - \lambda)(W_i + u), \quad B_i \leftarrow (1 - \lambda)"
-                     r"(B_i + u)",
-    "tp": r"\hat{h}_{i-1} = g_i(\hat{h}_i), \quad \hat{h}_{L-1} = g_L(y)",
-    "dtp": r"\hat{h}_{i-1} = h_{i-1} + g_i(\hat{h}_i) - g_i(h_i)",
-    "sdtp": r"\hat{h}_{L-1} = h_{L-1} + g_L(y) - g_L(p)",
-    "ao-sdtp": r"\hat{h}_{L-1} = h_{L-1} + g_L([y, z]) - g_L([p, z])",
-    "kickback": r"\delta_i = \beta\, \tau_i \odot s_i, \quad \tau_i = W_{i+1} s_{i+1}",
-}
-EQUATIONS["frsf"] = EQUATIONS["brsf"] = EQUATIONS["usf"]
 LESSONS = {"bp": (1, 2), "fa": (3,), "dfa": (4,), "usf": (5,), "frsf": (5,), "brsf": (5,),
            "weight-mirror": (5,), "kolen-pollack": (5,), "tp": (8,), "dtp": (9, 13), "sdtp": (10,),
            "ao-sdtp": (10,), "kickback": (6, 7)}
@@ -95,7 +90,7 @@ def page(name, rule):
                      for n in LESSONS[name])
     return "\n".join([
         f"# {name}: {rule.title}", "", f"*{rule.paper}.* {rule.idea[0].upper()}{rule.idea[1:]}.", "",
-        "```{eval-rst}", ".. mathmpl::", "", f"   {EQUATIONS[name]}", "```", "",
+        "```{eval-rst}", f".. automodule:: {rule.__module__}", "   :no-index:", "```", "",
         f"Needs {rule.needs}. Cannot {rule.cannot}.", "", f"Lessons: {read}.", "",
         "## The whole of it", "", f"```{{literalinclude}} {file}", ":language: python", "```", "",
         "## What it is held to", "", *identities(name), "",
@@ -134,6 +129,81 @@ def speed():
     (HERE / "speed.md").write_text(f"# Speed\n{part}")
 
 
+def modules():
+    """The packages and modules to look things up in, by name, as they are imported."""
+    for top, folder in (("minicredit", "minicredit"), ("minicredit.kernels", "kernels")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            if parts[-1] not in ("__main__", "gpu"):        # gpu: imported where there is one
+                yield ".".join([top, *(part for part in parts if part != "__init__")]), path
+
+
+def api():
+    """A page for each module, from its docstrings."""
+    folder = HERE / "api"
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for name, path in modules():
+        first = escaped(ast.get_docstring(ast.parse(path.read_text())).split("\n")[0])
+        lines.append(f"* :doc:`{name} <{name}>`: {first}")
+        (folder / f"{name}.rst").write_text(
+            f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :members:\n"
+            "   :ignore-module-all:\n")
+    names = "\n".join(f"   {name}" for name, _ in modules())
+    (folder / "index.rst").write_text(
+        "Every module\n============\n\n" + "\n".join(lines)
+        + f"\n\n.. toctree::\n   :hidden:\n\n{names}\n")
+
+
+def kernels():
+    """The CUDA files, and the ladder of products in Numba, as they stand."""
+    folder = HERE / "kernels"
+    folder.mkdir(exist_ok=True)
+    files = [ROOT / "kernels" / "reference.py", ROOT / "kernels" / "cpu" / "ladder.py",
+             *sorted((ROOT / "kernels" / "cuda").glob("*.cu*"))]
+    for path in files:
+        language = "python" if path.suffix == ".py" else "c++"
+        shown = os.path.relpath(path, folder)
+        name = path.relative_to(ROOT).as_posix()
+        (folder / f"{path.stem}{path.suffix.replace('.', '-')}.md").write_text(
+            f"# {name}\n\n```{{literalinclude}} {shown}\n:language: {language}\n```\n")
+    names = "\n".join(f"{path.stem}{path.suffix.replace('.', '-')}" for path in files)
+    (folder / "index.md").write_text(
+        "# Kernels to read\n\nEvery operation as its equation, `reference.py`; a product of matrices "
+        "from three loops to the\nmachine's ceiling, `ladder.py`; and in CUDA C, an operation a file: "
+        "begin with `matmul.cu`.\n\n```{toctree}\n:maxdepth: 1\n\n" + names + "\n```\n")
+
+
+def draw_equations(app, doctree):
+    """Indented blocks that are equations become mathematics."""
+    if not app.env.docname.startswith(("lessons/", "rules/", "api/")):
+        return
+    for block in list(doctree.findall(nodes.literal_block)):
+        text = block.astext()
+        if block.get("language", "none") == "none" and looks_like_equations(text):
+            drawn = f'<div class="equation">{mathml(text)}</div>'
+            block.replace_self(nodes.raw("", drawn, format="html"))
+
+
+def read_docstring(app, what, name, obj, options, lines):
+    """A docstring on its way to napoleon."""
+    lines[:] = to_rst(lines)
+
+
+def skip(app, what, name, obj, skipped, options):
+    """The fields of a named tuple are told by its own docstring."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+def setup(app):
+    """What sphinx calls."""
+    app.connect("doctree-read", draw_equations)
+    app.connect("autodoc-process-docstring", read_docstring, priority=100)
+    app.connect("autodoc-skip-member", skip)
+
+
 lessons()
 rules()
 speed()
+api()
+kernels()
