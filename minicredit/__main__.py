@@ -94,6 +94,8 @@ def finish(job, config, data, needs, quiet):
         with np.errstate(all="ignore"), screen.screen(config, quiet) as shown:
             for record in compare.runs(config, data, shown, needs, job):
                 results["runs"].append(record)
+    except NotSaved as error:
+        raise NotSaved(f"{error}; to go on: {job.command}") from None
     except KeyboardInterrupt as stop:
         stopped = getattr(stop, "number", 2)
         save(results, data, job, quiet)
@@ -181,7 +183,13 @@ def look_for(args, command):
     foreseen(config, data, args.memory)
     told = (lambda text: None) if args.quiet else lambda text: print(text, flush=True)
     ranges = search.searched(args.rule, given_options(args))
-    study = search.search(args.rule, config, data, args.trials, args.storage, ranges, told)
+    try:
+        with Signals():
+            study = search.search(args.rule, config, data, args.trials, args.storage, ranges,
+                                  args.sampler, told)
+    except KeyboardInterrupt as stop:
+        warn(f"stopped by {stop or 'SIGINT'}; kept: the trials that were told; to go on: {command}")
+        return 128 + getattr(stop, "number", 2)
     found = " ".join(f"--{key} {value:.3g}" for key, value in study.best_params.items())
     job = f"{as_training(command)} {found}".rstrip()
     print(f"best: {study.best_value:.2f} % validation error: {job}")
@@ -214,9 +222,9 @@ def as_training(command):
     """The `train` command that takes the same options as this `search` command."""
     words, kept = iter(shlex.split(command)), []
     for word in words:
-        if word in ("--trials", "--storage"):
+        if word in ("--trials", "--storage", "--sampler"):
             next(words)
-        elif not word.startswith(("--trials=", "--storage=")) and word != "--quiet":
+        elif not word.startswith(("--trials=", "--storage=", "--sampler=")) and word != "--quiet":
             kept.append("train" if word == "search" else word)
     return shlex.join(kept)
 

@@ -121,9 +121,12 @@ def parser():
     search = commands.add_parser("search", help="search a rule's hyperparameters on validation "
                                  "images")
     for one in add_rules(search, kept=False):
-        one.add_argument("--trials", type=positive, default=30, metavar="N", help="(30)")
+        one.add_argument("--trials", type=positive, default=30, metavar="N", help="finished "
+                         "trials of the study, whoever makes them (30)")
+        one.add_argument("--sampler", default="tpe", metavar="NAME", help="tpe, random (tpe)")
         one.add_argument("--storage", default="sqlite:///search.db", metavar="URL",
-                         help="any storage of Optuna; the same again goes on (sqlite:///search.db)")
+                         help="any storage of Optuna, shared by all who name it, such as "
+                         "postgresql://HOST/NAME; the same again goes on (sqlite:///search.db)")
     reproduce = commands.add_parser("reproduce", help="run a published table again, row by row; "
                                     "rows that are done are kept")
     reproduce.add_argument("table", metavar="TABLE", help=", ".join(TABLES))

@@ -2,14 +2,25 @@
 
 A trial draws every option of the rule that has a range below, evenly on a logarithmic scale, trains
 one seed and reports the lowest validation error; a trial that is worse than the median of earlier
-ones at the same epoch is stopped.  The study is kept in a database, so a search can be stopped and
-goes on where it was when the same command is typed again, and several processes can share it.
+ones at the same epoch is stopped.
+
+    random      trial n's numbers follow from the study's name and n alone: however many processes
+                share the work, and however often it is stopped, it is the same search
+                (Bartunov et al. 2018: the best of 60)
+    tpe         where earlier trials did well (Bergstra et al. 2011); the first ten as above
+
+The study is kept in a database.  The same command again goes on where it was, in as many processes
+as one likes: in a file of SQLite on one machine, in PostgreSQL on many.  A running trial says every
+few seconds that it lives; one that has not for a while counts as lost and is made up for.
 """
 import hashlib
 import json
+import re
+import warnings
+from time import sleep
 
 from minicredit.compare import build
-from minicredit.errors import UserError
+from minicredit.errors import NotSaved, UserError
 from minicredit.rules import RULES
 from minicredit.settings import options
 from minicredit.training import Diverged, epochs
@@ -23,7 +34,15 @@ RANGES = {                      # name of the option: from, to
     "sigma": (1e-2, 5e-1),
     "leak": (1e-6, 1e-3),
 }
+SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler"}
 WORST = 100.0                   # percent: what a run that diverges counts
+HEARTBEAT, GRACE = 10, 60       # seconds between signs of life, and until a trial is lost
+POLL = 1.0                      # seconds between two looks at what others do
+NOT_ASKED = "command", "seeds", "backend"       # of a configuration: the result is the same
+
+
+class Surplus(Exception):
+    """Others have begun all the trials that were wanted."""
 
 
 def optuna():
@@ -33,6 +52,7 @@ def optuna():
     except ImportError:
         raise UserError("search needs Optuna, which is not installed; "
                         "try: pip install 'minicredit[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
 
@@ -61,60 +81,177 @@ def validation_error(name, config, data, trial):
     return best
 
 
-def search(name, config, data, trials, storage, ranges, told=print):
-    """Search until the study has `trials` finished trials; the study.
+class Search:
+    """One process's share of a study.
 
     Parameters
     ----------
+    study : optuna.Study
     name : str
         The rule.
     config : dict, as `minicredit.compare` takes it
     data : Dataset
     trials : int
-    storage : str
-        Any storage URL of Optuna, such as sqlite:///search.db.
+        Finished trials that are wanted of the study, whoever makes them.
     ranges : dict
         Option -> (low, high).
+    sampler : {"tpe", "random"}
     told : function of one line, called after every trial
+    alive : bool
+        Whether it can be known of a trial elsewhere that it still runs; otherwise none is waited
+        for, and the last ones may be made twice.
     """
+
+    def __init__(self, study, name, config, data, trials, ranges, sampler, told, alive=True):
+        self.study, self.name, self.config, self.data = study, name, config, data
+        self.trials, self.ranges, self.told = trials, ranges, told
+        module = optuna()
+        self.sampler = getattr(module.samplers, SAMPLERS[sampler])
+        self.lost = module.exceptions.UpdateFinishedTrialError     # others gave this trial up
+        self.forget = module.storages.fail_stale_trials
+        state = module.trial.TrialState
+        self.finished = {state.COMPLETE, state.PRUNED}
+        self.counted = self.finished | ({state.RUNNING} if alive else set())
+
+    def count(self, states, before=None):
+        """The number of trials in one of these states, with numbers below `before`."""
+        return sum(trial.state in states and (before is None or trial.number < before)
+                   for trial in self.study.get_trials(deepcopy=False))
+
+    def run(self):
+        """Make trials, or wait for those of others, until enough are finished."""
+        while self.count(self.finished) < self.trials:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")                 # Optuna calls this experimental
+                self.forget(self.study)
+            if self.count(self.counted) < self.trials:
+                self.study.optimize(self.trial, n_trials=1, callbacks=[self.tell],
+                                    catch=(Surplus, self.lost))
+            else:
+                sleep(POLL)
+
+    def trial(self, trial):
+        """One trial: its validation error in percent."""
+        if self.count(self.counted, before=trial.number) >= self.trials:
+            raise Surplus
+        self.study.sampler = self.sampler(seed=seed(self.study.study_name, trial.number))
+        drawn = {key: digits(trial.suggest_float(key, low, high, log=True))
+                 for key, (low, high) in self.ranges.items()}
+        rules = {self.name: {**self.config["rules"][self.name], **drawn}}
+        return validation_error(self.name, {**self.config, "rules": rules}, self.data, trial)
+
+    def tell(self, study, trial):
+        """Say how a trial went."""
+        if trial.state in self.finished:
+            self.told(line(trial, study))
+
+
+def search(name, config, data, trials, storage, ranges, sampler="tpe", told=print):
+    """Search until the study has `trials` finished trials, made here or elsewhere; the study.
+
+    Parameters
+    ----------
+    storage : str
+        Any storage URL of Optuna, such as sqlite:///search.db.
+    name, config, data, trials, ranges, sampler, told
+        See `Search`.
+
+    Raises
+    ------
+    UserError
+        If the storage cannot be opened.
+    NotSaved
+        If it is lost on the way.
+    """
+    if sampler not in SAMPLERS:
+        raise UserError(f"--sampler: wanted one of {', '.join(SAMPLERS)}; got {sampler!r}")
     module = optuna()
-    module.logging.set_verbosity(module.logging.WARNING)
+    shown = re.sub(r"(//[^:/@]*):.*@", r"\1:***@", storage)            # no password in a message
+    study = begun(module, title(name, config, ranges, sampler), storage, shown)
+    from sqlalchemy.exc import SQLAlchemyError
     try:
-        study = module.create_study(study_name=title(name, config, ranges), storage=storage,
-                                    load_if_exists=True, direction="minimize",
-                                    pruner=module.pruners.MedianPruner(n_startup_trials=5))
-    except Exception as error:                      # of whatever database the URL names
-        first = str(error).splitlines()[0]
-        raise UserError(f"--storage: wanted a storage URL of Optuna that can be opened, such as "
-                        f"sqlite:///search.db; got {storage!r}: {first}") from None
-    study.sampler = module.samplers.TPESampler(seed=len(study.trials))
-    while sum(trial.state.is_finished() for trial in study.trials) < trials:
-        trial = study.ask()
-        drawn = {key: trial.suggest_float(key, low, high, log=True)
-                 for key, (low, high) in ranges.items()}
-        tried = {**config, "rules": {name: {**config["rules"][name], **drawn}}}
-        try:
-            value = validation_error(name, tried, data, trial)
-            study.tell(trial, value)
-        except module.TrialPruned:
-            study.tell(trial, state=module.trial.TrialState.PRUNED)
-            value = None
-        told(line(trial.number, drawn, value, study))
+        Search(study, name, config, data, trials, ranges, sampler, told,
+               alive=not storage.startswith("redis")).run()
+    except Exception as error:                      # Optuna's own handling of it may fail as well
+        lost = [one for one in chain(error) if isinstance(one, SQLAlchemyError)]
+        if not lost:
+            raise
+        raise NotSaved(f"--storage: {shown} was lost: {first_line(lost[0])}; the trials that were "
+                       "told are in it, and the same command goes on") from None
     return study
 
 
-def title(name, config, ranges):
+def begun(module, name, storage, shown):
+    """The study of this name, made if it is not there.
+
+    Raises
+    ------
+    UserError
+        If the storage, `shown` in a message, cannot be opened.
+    """
+    for last in (False, False, True):               # two that begin at once make the tables twice,
+        try:                                        # and one of them fails
+            return module.create_study(study_name=name, storage=opened(module, storage),
+                                       load_if_exists=True, direction="minimize",
+                                       pruner=module.pruners.MedianPruner(n_startup_trials=5))
+        except Exception as error:                  # of whatever database the URL names
+            if last:
+                raise UserError(f"--storage: wanted a storage URL of Optuna that can be opened, "
+                                f"such as sqlite:///search.db; got {shown!r}: "
+                                f"{first_line(error)}") from None
+            sleep(POLL)
+
+
+def opened(module, url):
+    """The storage that a URL names; every one but Redis hears which trials live."""
+    if url.startswith("redis"):
+        return module.storages.get_storage(url)
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql://", "postgresql+psycopg://", 1)  # the driver we install
+    patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {
+        "pool_pre_ping": True}                      # a connection may die in a long epoch
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")             # Optuna calls signs of life experimental
+        return module.storages.RDBStorage(url, engine_kwargs=patient, heartbeat_interval=HEARTBEAT,
+                                          grace_period=GRACE)
+
+
+def chain(error):
+    """An exception, and those that came before it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def first_line(error):
+    """What an exception says, on one line; of a chain, what was at the bottom of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def seed(study, number):
+    """The seed of a trial's draws, a function of the study's name and the trial's number."""
+    return int(hashlib.sha256(f"{study} {number}".encode()).hexdigest()[:8], 16)
+
+
+def digits(value):
+    """A number as the command line that is printed has it: three digits, so that it is the run."""
+    return float(f"{value:.3g}")
+
+
+def title(name, config, ranges, sampler):
     """The study's name: what is searched, and a digest of everything that it depends on."""
-    asked = {key: value for key, value in config.items() if key not in ("command", "seeds")}
-    text = json.dumps([asked, ranges], sort_keys=True)
+    asked = {key: value for key, value in config.items() if key not in NOT_ASKED}
+    text = json.dumps([asked, ranges, sampler], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{name} {config['data']} {config['net']} {digest}"
+    return f"{name} {config['data']} {config['net']} {sampler} {digest}"
 
 
-def line(number, drawn, value, study):
+def line(trial, study):
     """One trial in words."""
-    outcome = "stopped early" if value is None else f"{value:.2f} %"
-    done = [trial for trial in study.trials if trial.value is not None]
-    best = f"best {min(trial.value for trial in done):.2f} %" if done else ""
-    settings = "  ".join(f"{key} {value:.2e}" for key, value in drawn.items())
-    return f"trial {number:3}  {settings}  {outcome:>13}  {best}"
+    outcome = "stopped early" if trial.state.name == "PRUNED" else f"{trial.value:.2f} %"
+    done = [one.value for one in study.get_trials(deepcopy=False) if one.state.name == "COMPLETE"]
+    best = f"best {min(done):.2f} %" if done else ""
+    settings = "  ".join(f"{key} {digits(value):.2e}" for key, value in trial.params.items())
+    return f"trial {trial.number:3}  {settings}  {outcome:>13}  {best}"
