@@ -293,6 +293,7 @@ def test_a_disk_that_fills_is_one_line_and_nothing_half_written(error, words, tm
         assert main([*COMPARE, "--out", str(tmp_path)]) == 4
     said = refusal(capsys)
     assert os.strerror(error) in said and "kept: step" in said
+    assert said.count("to go on: minicredit compare") == 1 and said.endswith("--resume\n")
     assert not list(tmp_path.rglob("*.part"))
     for path in tmp_path.rglob("step-*"):
         assert checkpoint.read(path, 2**30)

@@ -6,16 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import asked
 from runs import begun, config, final, killed, run, same, scratch, small
 
 from minicredit import create, state
 from minicredit.data.augment import Augmented
 from minicredit.errors import UserError
-from minicredit.kernels import load
 from minicredit.memory import SAVED
 from minicredit.rules import RULES
 
-BACKENDS = os.environ.get("MINICREDIT_BACKENDS", "numpy,numba,emulated").split(",")
 KILLS = int(os.environ.get("MINICREDIT_KILLS", 20))
 KILLED = sorted(RULES) if "MINICREDIT_KILLS" in os.environ else ["ao-sdtp", "brsf", "dtp"]
 
@@ -33,14 +32,10 @@ def folder():
 
 # Stopped and gone on with -------------------------------------------------------------------------
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", asked())
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_a_run_that_goes_on_is_the_run_that_was_never_stopped(name, backend, images, folder):
     """In the middle of an epoch, of each pass, and behind an epoch's last step."""
-    try:
-        load(backend)
-    except ImportError as missing:
-        pytest.skip(str(missing))
     job, passes = config(name, backend), 7
     want, end = run(job, name, folder / "whole", images)
     for stop in (3, passes + 2, 2 * passes):
