@@ -24,7 +24,7 @@ from minicredit.figure import look, pick_styles
 from minicredit.measure import angle, angle_to_backprop, error_percent, weight_alignment
 from minicredit.rules import Backprop, FeedbackAlignment
 
-BACKEND = "numpy"                                   # or "numba"
+BACKEND = "numpy"                                   # or "numba", "cuda", "emulated"
 plt.rcParams.update({**look(dark=False), "axes.titlepad": 8})
 digits = data.load("digits")
 
@@ -53,13 +53,14 @@ assert len(new) == 2 and all("B" in line for line in new)       # B is fetched, 
 # So backprop is one case of feedback alignment.  The question is what happens in all the others.
 
 # %%
-x, y = digits.train.x[:50], digits.train.y[:50]
 net = create((64, 32, 16, 10), backend=BACKEND)
-rule = FeedbackAlignment(net)
+ops, rule = net.ops, FeedbackAlignment(net)
+x, y = ops.asarray(digits.train.x[:50]), ops.asarray(digits.train.y[:50])
 for i in (2, 3):
     rule.B[i][...] = net.W[i]
 true, ours = (ask(one, x, y).delta for one in (Backprop(net), rule))
-assert all((true[i] == ours[i]).all() for i in (1, 2, 3))       # to the last bit
+for i in (1, 2, 3):
+    assert (ops.to_numpy(true[i]) == ops.to_numpy(ours[i])).all()       # to the last bit
 
 # %% [markdown]
 # Why W turns towards B
@@ -120,11 +121,11 @@ def train(Rule, epochs=12, batch=32):
                 if FRESH and Rule is FeedbackAlignment:
                     for i in (2, 3):
                         rule.B[i][...] = net.layers[i].random_weights((9, epoch, n, i))
-                rule.step(digits.train.x[order[n:n + batch]], digits.train.y[order[n:n + batch]])
-        watched = digits.validation
+                rule.step(*(ops.asarray(a[order[n:n + batch]]) for a in digits.train))
+        watched = [ops.asarray(a) for a in digits.validation]
         seen.append({"error": error_percent(net, *digits.test),
                      "W to B": [a.angle for a in weight_alignment(rule).values()],
-                     "to backprop": angle_to_backprop(rule, watched.x, watched.y)[:2]})
+                     "to backprop": angle_to_backprop(rule, *watched)[:2]})
     return seen
 
 

@@ -6,7 +6,7 @@ Lesson 4: direct feedback alignment
 Nokland 2016 let the output's error skip every layer on its way down: one fixed random matrix from
 the output straight to each layer.  No layer waits for another any more.
 
-Reads ``minicredit/rules/direct_feedback_alignment.py``.  Takes three seconds.  Afterwards you know
+Reads ``minicredit/rules/direct_feedback_alignment.py``.  Takes two seconds.  Afterwards you know
 what is gained by that, what it costs on large images, and which errors a layer can no longer hear.
 """
 
@@ -66,8 +66,8 @@ assert (ask(fa, x, y).delta[1] == ask(dfa, x, y).delta[1]).all()
 #
 # Ten outputs have ten errors, and those of a softmax sum to 0: nine numbers.  So before the slope,
 # all that any layer can be told about an image lies in nine directions, always the same nine.
-# Backprop's W^T, too, starts from nine numbers, but gates on the way open and close, and so its
-# directions change from image to image and fill the layer.
+# Backprop's W^T, too, starts from nine numbers, but the slopes on the way differ from image to
+# image, and with them the directions: together they fill what the layer above can reach.
 
 # %%
 def rank(e):

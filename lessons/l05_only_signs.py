@@ -7,7 +7,7 @@ How much of W must the way down know?  Liao, Leibo & Poggio 2016: only the signs
 find W out by itself?  Two ways: listen to what noise does (the weight mirror), or let both
 directions make the same steps and forget alike (Kolen & Pollack 1994).  Both in Akrout et al. 2019.
 
-Reads ``minicredit/rules/sign_symmetry.py``, ``weight_mirror.py``, ``kolen_pollack.py``.  Takes four
+Reads ``minicredit/rules/sign_symmetry.py``, ``weight_mirror.py``, ``kolen_pollack.py``.  Takes two
 seconds.  Afterwards you know three ways for B to suit W, and what each needs.
 """
 

@@ -7,7 +7,7 @@ Balduzzi, Vanchinathan & Buhmann 2015 cut backprop short.  Every unit hears one 
 the answer was, and multiplies it by how the layer *directly* above answers to it: its influence.
 Nothing comes from further up.  That points the right way if every unit keeps its sign.
 
-Reads ``minicredit/rules/kickback.py`` and ``minicredit/coherent.py``.  Takes four seconds.
+Reads ``minicredit/rules/kickback.py`` and ``minicredit/coherent.py``.  Takes two seconds.
 Afterwards you know what coherence is, what it guarantees, and what it forbids.
 """
 

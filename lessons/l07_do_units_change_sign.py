@@ -7,7 +7,7 @@ Kickback (Balduzzi et al. 2015, lesson 6) asks every unit to keep its sign for l
 network that is free to choose ever change theirs, and how often?  The question is asked where
 Kickback is discussed and answered nowhere, so here it is measured, on digits.
 
-Reads ``minicredit/measure/signs.py`` and ``slopes.py``.  Takes five seconds.  Afterwards you can
+Reads ``minicredit/measure/signs.py`` and ``slopes.py``.  Takes two seconds.  Afterwards you can
 tell a weight that changes sign from a unit that does.
 """
 

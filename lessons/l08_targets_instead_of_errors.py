@@ -7,7 +7,7 @@ Bengio 2014 (and LeCun 1986) turned the question round.  Not: how should layer i
 should it have *said*?  A learned inverse g_i says so: what below would have made what was wanted
 above.  No slope comes down, no sign, no W^T.  And yet it learns badly, for two reasons.
 
-Reads ``minicredit/rules/target_propagation.py``.  Takes three seconds.  Afterwards you know what a
+Reads ``minicredit/rules/target_propagation.py``.  Takes two seconds.  Afterwards you know what a
 target is, why the inverse's own mistakes are taught, and why ten labels make ten templates.
 """
 

@@ -7,7 +7,7 @@ Lee, Zhang, Fischer & Bengio 2015 mended the first fault of lesson 8 with one su
 inverse is used twice, on the target and on what was said, and only the difference counts.  What it
 gets wrong is in both and cancels.
 
-Reads ``minicredit/rules/dtp.py``.  Takes five seconds.  Afterwards you know why a bad inverse can
+Reads ``minicredit/rules/dtp.py``.  Takes two seconds.  Afterwards you know why a bad inverse can
 give good targets, what noise has to do with it, and what a "target step" is measured in.
 """
 

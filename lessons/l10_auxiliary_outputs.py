@@ -8,8 +8,8 @@ al. 2018 removed that too: in *simplified* DTP the label is the target of the ou
 carry it down, all the way.  But ten labels make ten templates (lesson 8), so they let the output
 say more than the class: auxiliary outputs, random and never trained.
 
-Reads ``minicredit/rules/sdtp.py`` and ``ao_sdtp.py``.  Takes five seconds.  Afterwards you know how
-a label can teach without a slope, and what a few random numbers beside it are good for.
+Reads ``minicredit/rules/sdtp.py`` and ``ao_sdtp.py``.  Takes three seconds.  Afterwards you know
+how a label can teach without a slope, and what a few random numbers beside it are good for.
 """
 
 # %%

@@ -8,7 +8,7 @@ So difference target propagation needs nothing more than the two, and Lee et al.
 first layer then learns pen strokes.  Are such features, or those of other rules that see no label
 (Sanger 1989; Vincent et al. 2008), a good first layer *below* target propagation?
 
-Reads ``minicredit/rules/dtp.py``.  Takes six seconds.  Afterwards you know three ways for a layer
+Reads ``minicredit/rules/dtp.py``.  Takes three seconds.  Afterwards you know three ways for a layer
 to learn from images alone, and what they were worth here.
 """
 
