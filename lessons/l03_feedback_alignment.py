@@ -142,6 +142,8 @@ assert end["error"] < seen["bp"][-1]["error"] + 3   # and the answers are nearly
 # %% [markdown]
 # Seen
 # ----
+#
+# As W[i] turns towards B[i], what the layers are told turns towards the truth.
 
 # %%
 styles = pick_styles(["bp", "fa"], dark=False)

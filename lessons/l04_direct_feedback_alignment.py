@@ -142,6 +142,8 @@ assert np.mean(seen["dfa"][1][:4]) < np.mean(seen["fa"][1][:4])
 # %% [markdown]
 # Seen
 # ----
+#
+# 90 degrees, the dotted line, is no information; the top layer hears its own error, at 0.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.1), layout="constrained")

@@ -140,6 +140,8 @@ assert 28 < seen["usf"][0, 1] < 32 and 25 < end["usf"] < 45
 # %% [markdown]
 # Seen
 # ----
+#
+# All of them learn; on the right, how far each is from knowing W.
 
 # %%
 styles = pick_styles(seen, dark=False)

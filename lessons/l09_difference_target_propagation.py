@@ -17,7 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minicredit import ask, create, data, forward
+from minicredit import ask, create, data
 from minicredit.figure import look, pick_styles
 from minicredit.measure import (angle, angle_to_backprop, error_percent, inverse_error,
                                 inverse_jacobians)

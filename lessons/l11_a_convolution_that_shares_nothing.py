@@ -17,7 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minicredit import ask, create, data, forward
+from minicredit import create, data
 from minicredit.figure import look
 from minicredit.layers import Convolution, LocallyConnected
 from minicredit.measure import angle_to_backprop, error_percent
