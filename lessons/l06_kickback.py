@@ -73,18 +73,14 @@ def influences(W, s):
     return tau, pi
 
 
-# %% [markdown]
-# pi is the slope of z: wiggle a unit and see.  With only one layer above, tau *is* pi.
-
-# %%
 x = random.standard_normal((200, 10))
 W = network(coherent=False)
 h, s = upwards(W, x)
 tau, pi = influences(W, s)
-nudge = 1e-7 * np.eye(40)[7]
+nudge = 1e-7 * np.eye(40)[7]                        # wiggle a unit: pi is the slope of z
 up, down = (upwards(W, h[1] + way, 1)[0][L].sum(axis=1) for way in (nudge, -nudge))
 assert np.median(abs((up - down) / 2e-7 - pi[1][:, 7])) < 1e-6
-assert (tau[L - 1] == pi[L - 1]).all() and (tau[1] != pi[1]).any()
+assert (tau[L - 1] == pi[L - 1]).all() and (tau[1] != pi[1]).any()      # one layer above: alike
 
 # %% [markdown]
 # Why nothing changes sign
@@ -114,15 +110,14 @@ for coherent in (False, True):
 #
 # The answer grows with every unit.  So what is above a hidden layer can compute no exclusive or of
 # two of its units: z(1, 1) is never below z(1, 0).  Try two thousand random networks.  What helps
-# is the first layer, whose weights are free: units that do not exist yet may be made.
+# is the first layer, whose weights are free: there the units that are needed can be made.
 
 # %%
 corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)
 for _ in range(2000):
     W = network(coherent=True)
     h1 = np.zeros((4, 40))
-    h1[:, 0::4] = corners[:, :1]                    # a positive unit is on, or not
-    h1[:, 2::4] = corners[:, 1:]
+    h1[:, 0::4], h1[:, 2::4] = corners[:, :1], corners[:, 1:]       # positive units: on, or not
     z = upwards(W, h1, 1)[0][L].sum(axis=1)
     assert z[3] >= max(z[1], z[2]) and min(z[1], z[2]) >= z[0]
 
@@ -135,16 +130,22 @@ print("exclusive or, from a free first layer:", np.round(z, 2))
 assert abs(z - [0, 1, 1, 0]).max() < 0.1
 
 # %% [markdown]
-# The second thing they cannot do is share.  If a unit is to push up a three and push down a five,
-# always, then so must (or must not) every unit it is connected with; all units of a connected
-# network make the same promises, up to a sign for all.  What it hears is then (sum_c beta_c) tau,
-# and the errors of a softmax sum to 0.  So ten classes need ten networks, side by side, with a
-# scalar each; ``Kickback.create`` builds them.
-#
-# On digits
-# ---------
-#
-# Ten networks 64-16-8-2: Kickback, backprop on the same ones, Kickback where signs are free.
+# The second thing they cannot do is share.  Say unit j pushes class c up or down with sign g_jc,
+# for ever.  A weight from j to k keeps that promise for every class only if g_j is g_k, or its
+# opposite: all units of a connected network push the classes alike, up to a sign.  Far below, such
+# a unit would hear the sum of all beta, and for a softmax that is 0.
+
+# %%
+promises = [2 * np.array(g) - 1 for g in np.ndindex(2, 2, 2)]   # up (1) or down, of three classes
+for g_j in promises:
+    kept = [g_k for g_k in promises if any((g_j == w * g_k).all() for w in (1, -1))]
+    assert len(kept) == 2                           # it may lead to two of eight kinds of units
+p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+assert abs((p - np.eye(10)[3]).sum(axis=1)).max() < 1e-12
+
+# %% [markdown]
+# So ten classes need ten networks, side by side, with a scalar each.  Here 64-16-8-2, on digits:
+# Kickback, backprop on the very same networks, and Kickback where weights may have any sign.
 
 # %%
 digits = data.load("digits")
@@ -153,8 +154,7 @@ digits = data.load("digits")
 def train(Rule, epochs=12, batch=32, **options):
     """Test errors, and the share that is told the opposite, after every epoch."""
     net = Kickback.create((64, 16, 8, 2), classes=10, backend=BACKEND, **options)
-    rule = Kickback(net, coherence="off") if options else Rule(net)
-    errors, wrong = [], []
+    rule, errors, wrong = Kickback(net, coherence="off") if options else Rule(net), [], []
     for epoch in range(epochs + 1):
         errors.append(error_percent(net, *digits.test))
         wrong.append(opposite_signs(net, forward(net, digits.test.x))[1])
