@@ -20,7 +20,7 @@ from minicredit.__main__ import main
 from minicredit.arguments import parser
 from minicredit.rules import RULES
 
-EXAMPLES = int(os.environ.get("MINICREDIT_EXAMPLES", 100))
+EXAMPLES = int(os.environ.get("MINICREDIT_EXAMPLES", 60))
 MANY = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
                 suppress_health_check=list(HealthCheck))
 VALUES = ["digits", "mnist", "cifar10", "folder:pictures", "folder:nowhere", "folder:", "64-10",
@@ -146,7 +146,7 @@ TAME = {"--net": ["64-10", "64-8-10", "64-8-6-10", "8x8x1-lc3x2s4-10", "8x8x1-co
         "--checkpoint-minutes": ["1"], "--seeds": ["1", "2"]}
 
 
-@settings(MANY, max_examples=max(12, EXAMPLES // 8))
+@settings(MANY, max_examples=max(8, EXAMPLES // 8))
 @given(rule=st.sampled_from(sorted(RULES)), eta=st.sampled_from(["0", "1e-3", "1", "1e6", "1e30"]),
        optimizer=st.sampled_from(["sgd", "adam", "momentum", "rmsprop-centred", "manhattan"]),
        options=st.fixed_dictionaries({}, optional={key: st.sampled_from(values)
