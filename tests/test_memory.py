@@ -78,7 +78,7 @@ def test_the_predicted_peak_of_every_rule_is_the_measured_one(name, kind):
         agree(name, NETS[kind])
 
 
-@pytest.mark.parametrize("rule", ["bp", "dtp", "ao-sdtp"])
+@pytest.mark.parametrize("rule", ["bp", "dtp", "ao-sdtp", "kickback"])
 def test_what_a_backend_keeps_of_a_recorded_step_is_within_the_prediction(rule):
     config = {**configuration(rule, "300-3x200-10"), "backend": "numba"}
     predicted = need(rule, config, pictures("300-3x200-10")).steps

@@ -5,12 +5,12 @@ from conftest import batch as any_batch
 from conftest import FLOOR, TIMES, batches, build, course, rule_of, same
 from numba import get_num_threads, set_num_threads
 
-from minicredit import data
+from minicredit import coherent, data
 from minicredit.kernels import load, recording
 from minicredit.measure import evaluate
 from minicredit.rules import RULES
 
-PLAYED = sorted(set(RULES) - {"brsf", "kickback", "weight-mirror"})     # those are not recorded
+PLAYED = sorted(set(RULES) - {"brsf", "weight-mirror"})                 # those are not recorded
 
 
 def arrays(rule):
@@ -48,7 +48,34 @@ def test_every_optimiser_of_a_recorded_step_is_the_operation_of_its_name(optimiz
         assert changed > 0 and np.linalg.norm(got[key] - array) < 1e-3 * changed, key
 
 
-@pytest.mark.parametrize("rule_name", ["bp", "dtp", "ao-sdtp"])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("optimizer, sizes", [
+    ("sgd", (64, 24, 16, 2)), ("momentum", (64, 33, 17, 3)), ("adam", (64, 70, 26, 5, 2)),
+    ("rmsprop", (64, 300, 2))])
+def test_networks_side_by_side_of_any_width_are_numpys(sizes, shared, optimizer):
+    found = []
+    for backend, dtype in (("numpy", "float64"), ("numpy", "float32"), ("numba", "float32")):
+        ops = recording(load(backend))
+        net = coherent.create((sizes[0], *[40] * shared, *sizes[1:]), classes=10, dtype=dtype,
+                              backend=ops, shared=shared)
+        rule = RULES["kickback"](net, eta=0.01, optimizer=optimizer)
+        losses = course(rule, 8, batch=37)
+        found.append({**arrays(rule), "losses": losses})
+    assert ops.tapes
+    want, narrow, got = found
+    for key, array in want.items():
+        allowed = TIMES * np.linalg.norm(narrow[key] - array) + FLOOR * np.linalg.norm(array)
+        assert np.linalg.norm(got[key] - array) <= allowed, key
+
+
+def test_a_weight_of_the_wrong_sign_is_nothing_after_a_recorded_step():
+    rule = rule_of("kickback", "numba", eta="0.1")
+    course(rule, 5)
+    assert rule.net.ops.tapes and coherent.coherent_share(rule.net) == 1
+    assert any((W == 0).any() for W in rule.net.W[2:])
+
+
+@pytest.mark.parametrize("rule_name", ["bp", "dtp", "ao-sdtp", "kickback"])
 def test_one_thread_and_all_give_the_same_bits(rule_name):
     threads, found = get_num_threads(), []
     for n in (1, threads):
@@ -137,12 +164,13 @@ def test_a_label_that_there_is_not_is_refused():
     assert np.isfinite(rule.net.ops.take(rule.step, x, y)).all()
 
 
-def test_nothing_hides_a_number_that_is_none():
-    rule = rule_of("dtp", "numba", schedule="parallel")
+@pytest.mark.parametrize("name, given", [("dtp", {"schedule": "parallel"}), ("kickback", {})])
+def test_nothing_hides_a_number_that_is_none(name, given):
+    rule = rule_of(name, "numba", **given)
     for x, y in batches(3):
         rule.net.ops.take(rule.step, x, y)
-    rule.net.W[1][0, 0] = np.nan
-    assert np.isnan(rule.net.ops.take(rule.step, x, y)).any()
+    rule.net.W[1][..., 0, 0] = np.nan
+    assert rule.net.ops.tapes and np.isnan(rule.net.ops.take(rule.step, x, y)).any()
     assert np.isnan(rule.net.W[1]).any() and np.isnan(rule.net.W[2]).any()
 
 

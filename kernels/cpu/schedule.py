@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numba import get_num_threads
 
-from minicredit.kernels.cpu import program as do, tiles
+from minicredit.kernels.cpu import networks, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 
@@ -62,8 +62,9 @@ def address(array):
 
 
 def row_shape(array):
-    """Rows, and numbers in a row."""
-    return len(array), array.size // max(len(array), 1)
+    """Rows, and numbers in a row; of several matrices, the rows of all."""
+    rows = len(array) if array.ndim < 3 else array.size // max(array.shape[-1], 1)
+    return rows, array.size // max(rows, 1)
 
 
 def numbers_of(name, args):
@@ -120,8 +121,8 @@ class Compiler:
 
     def each(self, what, *args, out, s=0.0):
         """One operation, number by number."""
-        if any(a.shape != out.shape for a in args):
-            raise Impossible("shapes that differ")
+        if any(a.shape != out.shape for a in args) or out.ndim > 2:
+            raise Impossible("shapes that differ, or of several networks")
         N, n = row_shape(out)
         places = [address(a) for a in (*args, *3 * [args[0]])[:3]]
         return self.then(do.EACH, [what, N, n, *places, address(out)], [s],
@@ -145,6 +146,8 @@ class Compiler:
             if self.readers.get(id(g), 0) > 1:
                 raise Impossible("a gradient that is read twice")
 
+    signed_grad = dense_grad
+
     def optimiser(self, entry):
         """A step of an array: with its gradient, if that is not there yet."""
         w, name = entry.args[0], entry.name
@@ -158,6 +161,8 @@ class Compiler:
             g = w if g is None else g
             done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], places[0], address(g),
                                          *places[1:]], floats, [(g, ROWS)], changes)
+        elif known[0].name == "signed_grad":
+            done = self.networks_gradient(*known[0].args, w, KINDS[name], places, floats, changes)
         else:
             (h, delta), N = known[0].args, len(known[0].args[0])
             if known[1] == 0:
@@ -172,6 +177,68 @@ class Compiler:
         entry.changed = Changed(done, lambda entry: numbers_of(entry.name, entry.args))
 
     sgd = momentum = manhattan = rmsprop = rmsprop_centred = adam = leak = optimiser
+
+    # K networks side by side: a thread has its examples of each, and its rows of all matrices
+
+    def signed_dense(self, entry):
+        h, W, b, sign = entry.args
+        (K, k, n), N, common = W.shape, h.shape[-2], h.ndim == 2
+        ints = [*map(address, (h, W, b, sign, entry.result)), N, k, n, K, int(common)]
+        self.then(networks.SIGNED, ints, reads=[(h, ROWS), (W, ALL), (b, ALL)],
+                  writes=[(entry.result, ROWS)])
+        self.need((N + k * -(-n // self.NR)) * self.NR + 2 * (networks.LONG + n))
+
+    def signed_pull_back(self, entry):
+        delta, W = entry.args
+        (K, n_in, n_out), N = W.shape, delta.shape[1]
+        ints = [*map(address, (delta, W, entry.result)), N, n_in, n_out, K]
+        self.then(networks.BACK, ints, reads=[(delta, ROWS), (W, ALL)],
+                  writes=[(entry.result, ROWS)])
+        self.need((N + n_out * -(-n_in // self.NR)) * self.NR)
+
+    def signed_times_slope(self, entry):
+        e, h, sign = entry.args
+        K, N, n = h.shape
+        self.need(networks.LONG + n + (N + 1) * self.NR)
+        self.then(networks.SLOPE, [*map(address, (e, h, sign, entry.result)), N, n, K, e.shape[2]],
+                  reads=[(e, ROWS), (h, ROWS)], writes=[(entry.result, ROWS)])
+
+    def class_sums(self, entry):
+        K, N, n = entry.args[0].shape
+        self.totals(entry, (N, K, n), (n, N * n, 1), (K, 1))
+
+    def by_class(self, entry):
+        N, K = entry.args[0].shape
+        self.totals(entry, (N, K, 1), (K, 1, 0), (1, N))
+
+    def network_sum(self, entry):
+        K, N, n = entry.args[0].shape
+        self.totals(entry, (N, n, K), (n, 1, N * n), (n, 1))
+
+    def totals(self, entry, sizes, strides, out):
+        """Sums over an axis."""
+        x, = entry.args
+        ints = [address(x), address(entry.result), *sizes, *strides, *out, x.size]
+        self.then(networks.TOTALS, ints, reads=[(x, ROWS)], writes=[(entry.result, ROWS)])
+
+    def keep_signs(self, entry):
+        W, sign = entry.args
+        self.need(networks.LONG + len(sign))
+        self.then(networks.KEEP, [address(W), address(sign), *row_shape(W)], writes=[(W, ROWS)])
+
+    def networks_gradient(self, h, delta, w, kind, places, floats, changes):
+        """A gradient of K networks and its optimiser: the weights' or the biases'."""
+        (K, N, n), common = delta.shape, h.ndim == 2
+        if w.ndim == 2:
+            self.need(networks.LONG + 2 * n)
+            return self.then(networks.BIASES, [address(delta), N, n, K, kind, *places], floats,
+                             [(delta, ALL)], changes)
+        self.need(do.BLOCK * (self.NR + n) + tiles.panels(N, n, w.reshape(-1)))
+        return self.then(networks.DESCENT, [address(h), address(delta), N, w.shape[1], n, K,
+                                            int(common), kind, *places], floats,
+                         [(h, ALL), (delta, ALL)], changes)
+
+    # Number by number, row by row
 
     def add(self, entry):
         self.each(do.ADD, *entry.args, out=entry.result)
@@ -299,7 +366,7 @@ def stages(instructions):
 @cache
 def function(op, dtype):
     """The address of an instruction's function, compiled when a program first wants it."""
-    return address_of(do.handlers(dtype)[op], 6)
+    return address_of({**do.handlers(dtype), **networks.handlers(dtype)}[op], 6)
 
 
 class Program:
@@ -342,14 +409,14 @@ class Program:
 def instructed(name, result, widest):
     """Whether there is an instruction for an operation, and what it gave is not too wide."""
     arrays = result if isinstance(result, tuple) else () if result is None else (result,)
-    return hasattr(Compiler, name) and all(a.ndim <= 2 and a.shape[-1] <= widest
-                                           for a in arrays if a.ndim > 1)
+    return hasattr(Compiler, name) and all(a.shape[-1] <= widest
+                                           for a in arrays if a.ndim > 1 and a.size)
 
 
 def compiled(tape):
     """The program of a tape; None if there is none for what it does."""
     arrays = [a for entry in tape.entries for a in (*entry.args, *entry.outputs())
-              if isinstance(a, np.ndarray) and a.ndim == 2]
+              if isinstance(a, np.ndarray) and a.ndim > 1]
     if not arrays or len({a.dtype for a in arrays}) > 1:
         return None
     try:

@@ -90,15 +90,16 @@ class Writer:
         count = ir.Constant(WORD, count) if isinstance(count, int) else count
         return self.builder.gep(pointer, [count])
 
-    def load(self, pointer):
-        """A vector from memory."""
-        found = self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()))
+    def load(self, pointer, lanes=None):
+        """A vector from memory, or one of fewer lanes."""
+        kind = ir.VectorType(self.real, lanes or self.lanes)
+        found = self.builder.load(self.builder.bitcast(pointer, kind.as_pointer()))
         found.align = self.align
         return found
 
     def store(self, vector, pointer):
         """A vector to memory."""
-        there = self.builder.bitcast(pointer, self.vector.as_pointer())
+        there = self.builder.bitcast(pointer, vector.type.as_pointer())
         self.builder.store(vector, there).align = self.align
 
     def shuffle(self, x, y, lanes):
@@ -106,16 +107,16 @@ class Writer:
         mask = ir.Constant(ir.VectorType(INDEX, len(lanes)), lanes)
         return self.builder.shuffle_vector(x, y, mask)
 
-    def everywhere(self, pointer):
-        """A vector whose lanes are all the number at an address."""
-        none = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(none, self.builder.load(pointer), ir.Constant(INDEX, 0))
-        return self.shuffle(one, none, [0] * self.lanes)
+    def everywhere(self, number, lanes):
+        """A vector whose lanes are all one number."""
+        none = ir.Constant(ir.VectorType(self.real, lanes), ir.Undefined)
+        one = self.builder.insert_element(none, number, ir.Constant(INDEX, 0))
+        return self.shuffle(one, none, [0] * lanes)
 
     def multiplied(self, x, y, z):
         """x y + z, in one rounding where the processor can."""
-        name = f"llvm.fmuladd.v{self.lanes}f{8 * self.align}"
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        name = f"llvm.fmuladd.v{x.type.count}f{8 * self.align}"
+        kind = ir.FunctionType(x.type, [x.type] * 3)
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(function, [x, y, z])
 
@@ -150,53 +151,76 @@ class Writer:
         return self.loop(whole, n, 1, values, body)
 
 
-def write_tile(writer, rows, vectors):
-    """The tile of one size; arguments as `compiled_tile` has them."""
+def write_tile(writer, rows, halves):
+    """The tile of one size, so many rows and halves of a vector; arguments as `compiled_tile`'s."""
     builder, L = writer.builder, writer.lanes
     _, _, _, _, a_row, a_k, _, _, b_k, k, _, _, t_row, more = writer.args
     A, B, T = (writer.at(*where) for where in ((2, 3), (6, 7), (10, 11)))
-    places = [writer.further(writer.further(T, builder.mul(t_row, ir.Constant(WORD, r))), v * L)
-              for r in range(rows) for v in range(vectors)]
-    nothing, begin = ir.Constant(writer.vector, [0.0] * L), builder.block
+    parts = [(v * L, L) for v in range(halves // 2)] + [(halves // 2 * L, L // 2)] * (halves % 2)
+    places = [(writer.further(writer.further(T, builder.mul(t_row, ir.Constant(WORD, r))), at), n)
+              for r in range(rows) for at, n in parts]
+    begin = builder.block
     with builder.if_then(cgutils.as_bool_bit(builder, more)):
-        there, onward = [writer.load(place) for place in places], builder.block
+        there, onward = [writer.load(*place) for place in places], builder.block
     sums = []
     for old in there:
-        sums.append(builder.phi(writer.vector))
-        sums[-1].add_incoming(nothing, begin), sums[-1].add_incoming(old, onward)
+        sums.append(builder.phi(old.type))
+        sums[-1].add_incoming(ir.Constant(old.type, [0.0] * old.type.count), begin)
+        sums[-1].add_incoming(old, onward)
 
     def step(i, sums):
         row, column = (writer.further(M, builder.mul(i, by)) for M, by in ((B, b_k), (A, a_k)))
-        b, new = [writer.load(writer.further(row, v * L)) for v in range(vectors)], []
+        b, new = [writer.load(writer.further(row, at), n) for at, n in parts], []
         for r in range(rows):
-            a = writer.everywhere(writer.further(column, builder.mul(a_row, ir.Constant(WORD, r))))
-            new += [writer.multiplied(a, b[v], sums[r * vectors + v]) for v in range(vectors)]
+            a = builder.load(writer.further(column, builder.mul(a_row, ir.Constant(WORD, r))))
+            everywhere = {n: writer.everywhere(a, n) for _, n in parts}
+            new += [writer.multiplied(everywhere[n], b[v], sums[r * len(parts) + v])
+                    for v, (_, n) in enumerate(parts)]
         return new
 
-    for place, found in zip(places, writer.all_of(k, sums, step)):
+    for (place, _), found in zip(places, writer.all_of(k, sums, step)):
         writer.store(found, place)
+
+
+def write_all(context, builder, signature, args, sizes):
+    """A switch over all tiles: so many rows, and a number for each of some sizes, in halves."""
+    writer = Writer(context, builder, signature, args)
+    after = builder.append_basic_block("written")
+    which = builder.add(builder.mul(args[1], ir.Constant(WORD, MR)), args[0])
+    switch = builder.switch(which, after)
+    for number, halves in sizes.items():
+        for rows in range(1, MR + 1):
+            block = builder.append_basic_block(f"tile{rows}x{halves}")
+            switch.add_case(ir.Constant(WORD, number * MR + rows), block)
+            builder.position_at_end(block)
+            write_tile(writer, rows, halves)
+            builder.branch(after)
+    builder.position_at_end(after)
+    return context.get_dummy_value()
 
 
 @intrinsic
 def compiled_tile(typing, rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
-    """One tile: a switch over all sizes that it may have."""
+    """One tile, of whole vectors."""
     n, yes = types.intp, types.boolean
     signature = types.void(n, n, A, n, n, n, B, n, n, n, T, n, n, yes)
 
     def build(context, builder, signature, args):
-        writer = Writer(context, builder, signature, args)
-        after = builder.append_basic_block("written")
-        which = builder.add(builder.mul(args[1], ir.Constant(WORD, MR)), args[0])
-        switch = builder.switch(which, after)
-        for vectors in range(1, VECTORS + 1):
-            for rows in range(1, MR + 1):
-                block = builder.append_basic_block(f"tile{rows}x{vectors}")
-                switch.add_case(ir.Constant(WORD, vectors * MR + rows), block)
-                builder.position_at_end(block)
-                write_tile(writer, rows, vectors)
-                builder.branch(after)
-        builder.position_at_end(after)
-        return context.get_dummy_value()
+        sizes = {vectors: 2 * vectors for vectors in range(1, VECTORS + 1)}
+        return write_all(context, builder, signature, args, sizes)
+
+    return signature, build
+
+
+@intrinsic
+def compiled_odd_tile(typing, rows, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """One tile that ends with half a vector, and so has an odd number of halves."""
+    n, yes = types.intp, types.boolean
+    signature = types.void(n, n, A, n, n, n, B, n, n, n, T, n, n, yes)
+
+    def build(context, builder, signature, args):
+        sizes = {halves: halves for halves in range(1, 2 * VECTORS, 2)}
+        return write_all(context, builder, signature, args, sizes)
 
     return signature, build
 
@@ -283,7 +307,12 @@ def plain_matrix(memory, start, steps, sizes):
 
 def plain_tile(rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
     """See `compiled_tile`."""
-    n = vectors * lanes(A)
+    plain_odd_tile(rows, 2 * vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more)
+
+
+def plain_odd_tile(rows, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """See `compiled_odd_tile`."""
+    n = halves * lanes(A) // 2
     A, B = plain_matrix(A, a0, (a_row, a_k), (rows, k)), plain_matrix(B, b0, (b_k, 1), (k, n))
     T = plain_matrix(T, t0, (t_row, 1), (rows, n))
     T[...] = T + A @ B if more else A @ B
@@ -303,8 +332,9 @@ def plain_turn(B, b0, b_row, blocks, P, p0, p_k):
     plain_matrix(P, p0, (p_k, 1), sizes)[...] = plain_matrix(B, b0, (1, b_row), sizes)
 
 
-one_tile, copy, turn = ((plain_tile, plain_copy, plain_turn) if config.DISABLE_JIT else
-                        (compiled_tile, compiled_copy, compiled_turn))
+one_tile, odd_tile, copy, turn = (
+    (plain_tile, plain_odd_tile, plain_copy, plain_turn) if config.DISABLE_JIT else
+    (compiled_tile, compiled_odd_tile, compiled_copy, compiled_turn))
 
 
 # What kernels call --------------------------------------------------------------------------------
@@ -345,15 +375,21 @@ def pack(B, b0, b_k, k, n, P, p0):
 
 @njit(**SERIAL)
 def transpose(B, b0, b_row, k, n, P, p0, p_k):
-    """P[p0 + i p_k + j] = B[b0 + j b_row + i] for i < k and j < n: n rows become n columns."""
+    """P[p0 + i p_k + j] = B[b0 + j b_row + i] for i < k and j < n: n rows become n columns.
+
+    In squares of vectors; the last ones overlap with those before, and write the same again.
+    """
     L = lanes(P)
-    whole, squares = k // L * L, n // L * L
-    for j in range(0, squares, L):
+    if k < L or n < L:
+        for j in range(n):
+            for i in range(k):
+                P[p0 + i * p_k + j] = B[b0 + j * b_row + i]
+        return
+    for first in range(0, n, L):
+        j = min(first, n - L)
         turn(B, b0 + j * b_row, b_row, k // L, P, p0 + j, p_k)
-    for j in range(n):
-        start = whole if j < squares else 0
-        for i in range(start, k):
-            P[p0 + i * p_k + j] = B[b0 + j * b_row + i]
+        if k % L:
+            turn(B, b0 + j * b_row + k - L, b_row, 1, P, p0 + (k - L) * p_k + j, p_k)
 
 
 @njit(**SERIAL)
@@ -383,6 +419,22 @@ def strip(m, n, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
         rows = -(-(m - r) // left)
         one_tile(rows, vectors, A, a0 + r * a_row, a_row, a_k, B, b0, b_k, k,
                  T, t0 + r * t_row, t_row, more)
+        r += rows
+
+
+@njit(**SERIAL)
+def strip_in_halves(m, n, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """`strip`, but that half a vector is enough for what is left of n."""
+    L, tiles, r = lanes(A), -(-m // MR), 0
+    halves = -(-2 * n // L)
+    for left in range(tiles, 0, -1):
+        rows = -(-(m - r) // left)
+        if halves % 2:
+            odd_tile(rows, halves, A, a0 + r * a_row, a_row, a_k, B, b0, b_k, k,
+                     T, t0 + r * t_row, t_row, more)
+        else:
+            one_tile(rows, halves // 2, A, a0 + r * a_row, a_row, a_k, B, b0, b_k, k,
+                     T, t0 + r * t_row, t_row, more)
         r += rows
 
 
