@@ -34,10 +34,12 @@ highlight_language, default_role = "none", "code"
 autodoc_mock_imports, autodoc_member_order = ["cupy"], "bysource"
 autodoc_typehints, python_maximum_signature_line_length = "none", 80
 napoleon_google_docstring, napoleon_use_rtype = False, False
+add_module_names, myst_heading_anchors = False, 2
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["config.cache", "ref.python"]      # two classes may have one name
 sphinx_gallery_conf = {
-    "examples_dirs": str(HERE / "gallery"), "gallery_dirs": "lessons", "filename_pattern": r"/l\d\d_",
+    "examples_dirs": str(HERE / "gallery"), "gallery_dirs": "lessons",
+    "filename_pattern": r"/l\d\d_",
     "abort_on_example_error": True, "remove_config_comments": True, "show_memory": False,
     "within_subsection_order": "FileNameSortKey", "download_all_examples": False,
     "min_reported_time": 1e9, "image_srcset": ["2x"], "write_computation_times": False,
@@ -75,10 +77,12 @@ def rules():
     folder = HERE / "rules"
     folder.mkdir(exist_ok=True)
     names = "\n".join(RULES)
-    lines = [f"| [{name}]({name}.md) | {rule.paper} | {rule.idea} |" for name, rule in RULES.items()]
+    lines = [f"| [{name}]({name}.md) | {rule.paper} | {rule.idea} |"
+             for name, rule in RULES.items()]
     table = "\n".join(["| rule | paper | idea |", "|---|---|---|", *lines])
     (folder / "index.md").write_text(
-        f"# The rules\n\n{table}\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n")
+        f"# The rules\n\n![What each rule sends down](../how-rules-send.png)\n\n{table}\n\n"
+        f"```{{toctree}}\n:hidden:\n\n{names}\n```\n")
     for name, rule in RULES.items():
         (folder / f"{name}.md").write_text(page(name, rule))
 
@@ -89,7 +93,8 @@ def page(name, rule):
     read = ", ".join(f"[{n}](../lessons/{next(HERE.glob(f'gallery/l{n:02}_*.py')).stem}.rst)"
                      for n in LESSONS[name])
     return "\n".join([
-        f"# {name}: {rule.title}", "", f"*{rule.paper}.* {rule.idea[0].upper()}{rule.idea[1:]}.", "",
+        f"# {name}: {rule.title}", "",
+        f"*{rule.paper}.* {rule.idea[0].upper()}{rule.idea[1:]}.", "",
         "```{eval-rst}", f".. automodule:: {rule.__module__}", "   :no-index:", "```", "",
         f"Needs {rule.needs}. Cannot {rule.cannot}.", "", f"Lessons: {read}.", "",
         "## The whole of it", "", f"```{{literalinclude}} {file}", ":language: python", "```", "",
@@ -114,10 +119,14 @@ def results(name):
     text, found = (HERE / "results.md").read_text(), []
     for section in re.split(r"^## ", text, flags=re.M)[1:]:
         rows = [line for line in section.splitlines() if line.startswith("|")]
-        mine = [row for row in rows if re.match(rf"\| {re.escape(name)}(-(alt|par|partial))? ", row)]
+        start = re.compile(rf"\| {re.escape(name)}(-(alt|par|partial))? ")
+        mine = [row for row in rows if start.match(row)]
         if mine:
             found += [f"**{section.splitlines()[0]}**", "", *rows[:2], *mine, ""]
-    return found or ["See Kickback's own table." if name == "kickback" else "No table yet."]
+    if name == "kickback":
+        found.append("[Kickback on SARCOS and MNIST](../results.md#kickback), beside backprop on "
+                     "the same networks.")
+    return found or ["No table yet."]
 
 
 def speed():
@@ -125,7 +134,8 @@ def speed():
     text = (ROOT / "README.md").read_text()
     part = re.search(r"^## Speed\n(.*?)^## Licence", text, re.M | re.S)[1]
     part = re.sub(r"<!--.*?-->\n?", "", part)
-    part = re.sub(r"\[([^]]+)\]\([^)]*\)", r"`\1`", part)       # files that are not among the pages
+    part = re.sub(r"\[([^]]+)\]\(kernels/cuda/(\w+)\.(cuh?)\)", r"[\1](kernels/\2-\3.md)", part)
+    part = re.sub(r"\[([^]]+)\]\((?!kernels/\w+-cuh?\.md)[^)]*\)", r"`\1`", part)   # no pages
     (HERE / "speed.md").write_text(f"# Speed\n{part}")
 
 
@@ -169,9 +179,10 @@ def kernels():
             f"# {name}\n\n```{{literalinclude}} {shown}\n:language: {language}\n```\n")
     names = "\n".join(f"{path.stem}{path.suffix.replace('.', '-')}" for path in files)
     (folder / "index.md").write_text(
-        "# Kernels to read\n\nEvery operation as its equation, `reference.py`; a product of matrices "
-        "from three loops to the\nmachine's ceiling, `ladder.py`; and in CUDA C, an operation a file: "
-        "begin with `matmul.cu`.\n\n```{toctree}\n:maxdepth: 1\n\n" + names + "\n```\n")
+        "# Kernels to read\n\nEvery operation as its equation, `reference.py`; a product of "
+        "matrices from three loops\nto the machine's ceiling, `ladder.py`; and in CUDA C, an "
+        "operation a file: begin with\n`matmul.cu`.\n\n"
+        f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n")
 
 
 def draw_equations(app, doctree):
@@ -195,8 +206,24 @@ def skip(app, what, name, obj, skipped, options):
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def source(app, name):
+    """The text of a module, and the lines of what it defines; viewcode cannot read them all."""
+    text = dict(modules())[name].read_text()
+
+    def places(body, prefix=""):
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                start = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+                kind = "class" if isinstance(node, ast.ClassDef) else "def"
+                yield prefix + node.name, (kind, start, node.end_lineno)
+                yield from places(node.body, f"{prefix}{node.name}.")
+
+    return text, dict(places(ast.parse(text).body))
+
+
 def setup(app):
     """What sphinx calls."""
+    app.connect("viewcode-find-source", source)
     app.connect("doctree-read", draw_equations)
     app.connect("autodoc-process-docstring", read_docstring, priority=100)
     app.connect("autodoc-skip-member", skip)

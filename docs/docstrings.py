@@ -6,7 +6,7 @@ KEPT = re.compile(r"(``[^`]+``|`[^`]+`|(?<![\w*])\*\w[^*\n]*\*(?![\w*]))")
 
 
 def escaped(line):
-    """A line with what reStructuredText would read as markup made plain, but for code and stress."""
+    """A line with what would be markup made plain, but for code and stress."""
     parts = KEPT.split(line.replace("\\", "\\\\"))
     plain = [re.sub(r"(\*|\||`|(?<=\w)_(?!\w))", r"\\\1", part) for part in parts[::2]]
     parts[::2] = plain

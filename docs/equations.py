@@ -19,13 +19,15 @@ SIGNS = {"<-": "←", "->": "→", "*": "·", "..": "…", "~": "∼", ">=": "�
 RELATIONS = "=", "<-", "~", "->"
 TOKEN = re.compile(r"""\s+|<-|->|>=|<=|!=|\.\.|\d+(?:\.\d+)?(?:e-?\d+)?|\w+="[^"]*"|"[^"]*"|"""
                    r"[A-Za-z]{3,}'s\b|[A-Za-z]+\d*(?:_[A-Za-z0-9]+)*|.")
-NOT_MATHS = re.compile(r"""[`$#@\\{}%&?!]|--|>>>|==|\+=|;|\w\.\w|:$|^\s*(for|def|class|import)\b""", re.M)
+NOT_MATHS = re.compile(r"[`$#@\\{}%&?!]|--|>>>|==|\+=|\(\)|[\w)\]]\.\w|:$"
+                       r"|^\s*(for|def|class|import)\b", re.M)
 
 
 def looks_like_equations(text):
-    """Whether a block of text is equations, and no code, command or table."""
-    return not NOT_MATHS.search(text) and any(relation(cells(line)) is not None or "|^2" in line
-                                              for line in text.splitlines() if line.strip())
+    """Whether a block of text is equations, half of it at least, and no code, command or table."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    stated = [relation(cells(line)) is not None or "1/2 |" in line for line in lines]
+    return not NOT_MATHS.search(text) and any(stated) and 2 * sum(stated) >= len(lines)
 
 
 def mathml(text):
@@ -44,7 +46,7 @@ def mathml(text):
 
 def cells(line):
     """What two blanks or more keep apart."""
-    return re.split(r"\s{2,}", line.strip())
+    return re.split(r"\s{2,}", re.sub(r"\s+([+-])\s+", r" \1 ", line.strip()))
 
 
 def is_word(token):
@@ -246,4 +248,5 @@ def superscript(tokens, n):
     if tokens[n + 1:n + 2] == ["-"]:
         return f"<mo>−</mo><mn>{tokens[n + 2]}</mn>", n + 3
     power = tokens[n + 1] if n + 1 < len(tokens) else ""
-    return (f"<mn>{power}</mn>" if power.isdigit() else f'<mi mathvariant="normal">{power}</mi>'), n + 2
+    kind = "mn" if power.isdigit() else 'mi mathvariant="normal"'
+    return f"<{kind}>{power}</{kind[:2]}>", n + 2

@@ -1,4 +1,5 @@
 """What the web pages are made of.  `make site` makes them, and walks every link."""
+import ast
 import re
 import sys
 from pathlib import Path
@@ -56,7 +57,8 @@ def test_an_equation_is_drawn_as_it_is_meant(text, want):
 
 @pytest.mark.parametrize("text", ["for i in range(3):\n    x = i", "python -m minicredit --help",
                                   "x.y = 3", "W[1] += 2; print('a')", "run = [f`x`]",
-                                  "usf    one number a layer", "assert a == b"])
+                                  "usf    one number a layer", "assert a == b",
+                                  "a    how many\nb    what then\nc    target = template"])
 def test_code_commands_and_tables_are_not_drawn_as_equations(text):
     assert not equations.looks_like_equations(text)
 
@@ -84,10 +86,9 @@ def test_every_test_that_a_page_names_is_there():
 
 
 def test_the_pages_say_which_lessons_teach_a_rule_and_which_tests_hold_it():
-    text = (DOCS / "conf.py").read_text()
-    tables = {}
+    conf, tables = (DOCS / "conf.py").read_text(), {}
     for name in ("LESSONS", "IDENTITIES"):
-        exec(re.search(rf"^{name} = \{{.*?^\}}|^{name} = \{{[^}}]*\}}", text, re.M | re.S)[0], tables)
+        exec(re.search(rf"^{name} = \{{[^}}]*\}}", conf, re.M)[0], tables)
         assert set(tables[name]) == set(RULES)
     tests = re.findall(r"^def test_(\w+)", TESTS, re.M)
     assert all(any(word in test for test in tests)
@@ -95,8 +96,9 @@ def test_the_pages_say_which_lessons_teach_a_rule_and_which_tests_hold_it():
     for name, numbers in tables["LESSONS"].items():
         for number in numbers:
             lesson, = (ROOT / "lessons").glob(f"l{number:02}_*.py")
-            file = Path(sys.modules[RULES[name].__module__].__file__).name
-            assert f"rules/{file}" in lesson.read_text() or RULES[name].__name__ in lesson.read_text()
+            module = RULES[name].__module__.replace(".", "/") + ".py"
+            text = lesson.read_text()
+            assert module in text or RULES[name].__name__ in text
 
 
 def test_links_of_the_pages_lead_somewhere():
@@ -120,3 +122,13 @@ def test_a_link_that_leads_nowhere_is_found_and_nothing_is_fetched(html, wrong, 
     (tmp_path / "b.html").write_text("<p id='there'>")
     found = list(check.broken(tmp_path))
     assert len(found) == bool(wrong) and all(wrong in line for line in found)
+
+
+def test_nothing_the_pages_show_is_drawn_as_mathematics_by_mistake():
+    for folder in ("minicredit", "kernels"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for block in re.findall(r"(?:^    .*\n)+", ast.get_docstring(
+                    ast.parse(path.read_text())) or "", re.M):
+                if equations.looks_like_equations(block):
+                    assert "()" not in block and "import " not in block, path.name
+                    ElementTree.fromstring(equations.mathml(block))
