@@ -14,6 +14,7 @@ from minicredit.data.augment import Augmented
 from minicredit.errors import UserError
 from minicredit.memory import SAVED
 from minicredit.rules import RULES
+from minicredit.training import epochs
 
 KILLS = int(os.environ.get("MINICREDIT_KILLS", 20))
 KILLED = sorted(RULES) if "MINICREDIT_KILLS" in os.environ else ["ao-sdtp", "brsf", "dtp"]
@@ -94,6 +95,18 @@ def test_a_first_step_that_is_undone_changes_nothing(images):
     assert all((arrays[name] == array).all() for name, array in before[0].items())
     assert all(numbers[name] == number for name, number in before[1].items())
     assert not any(arrays[name].any() for name in set(arrays) - set(before[0]))
+
+
+@pytest.mark.parametrize("steps, minutes, want", [(None, None, [0, 7, 14]),
+                                                  (3, None, [0, 3, 6, 7, 10, 13, 14]),
+                                                  (None, 0.0, list(range(15)))])
+def test_a_run_is_saved_after_every_epoch_and_every_n_steps_or_minutes(steps, minutes, want, images,
+                                                                       folder):
+    rule, keeper = begun(config("bp"), "bp", folder, steps)
+    keeper.minutes, saved, plain = minutes, [], keeper.save
+    keeper.save = lambda rule, done, *rest: (saved.append(done), plain(rule, done, *rest))
+    list(epochs(rule, images, 2, 16, "cosine", 0, None, keeper))
+    assert sorted(set(saved)) == want
 
 
 def test_saving_takes_no_more_memory_than_was_foreseen(images, folder):
