@@ -17,9 +17,9 @@ labels say too little, it must learn better where the target of the output says 
         dtp     first target h_hat[L-1] by a gradient step
         sdtp    first target h_hat[L] = x, what the loss likes best: no gradient, no step size
 
-With a squared loss SDTP is DTP that begins at the output with a whole step, h[L] - 1 (h[L] - x) = x,
-with inverses that give back the clean h[i-1]; so it is run, `minicredit.rules.SDTP` being written
-for labels.  Writes sweep.json, .md, .png or autoencoder.json, .md, .png.  Errors are those of the
+With a squared loss SDTP is DTP that begins at the output with a whole step, h[L] - (h[L] - x) = x,
+and whose inverses give back the clean h[i-1].  So it is run that way: `minicredit.rules.SDTP` is
+written for labels and refuses pictures.  Writes sweep.json, .md, .png or autoencoder.json, .md, .png.  Errors are those of the
 test images at the epoch with the lowest validation error.
 """
 import argparse
