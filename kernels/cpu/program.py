@@ -19,6 +19,8 @@ places; a step of backprop has two stages, one of difference target propagation 
     NOISE     numbers of a key, or a sum with them
     XENT      SOFTMAX  JOIN
 
+Those for K networks side by side are in `networks`.
+
 Every number is computed as the operation of the same name computes it, whoever does the row: the
 result does not depend on how many threads there are.
 """
