@@ -52,7 +52,7 @@ def overview():
     from minicredit.screen import console
     usages, why = measured(compiled)
     table = Table("kernel", "what it does", "threads", "variants", "registers", "shared", "spilled",
-                  "barriers")
+                  "barriers", "tests of its own")
     for file in TRIALS:
         text = source.flatten(file)
         for kernel in source.kernels(text):
@@ -63,11 +63,22 @@ def overview():
             table.add_row(name, escape(first_line(text)), span(one.threads for one in mine),
                           str(len(mine)), span(one.registers for one in used),
                           span(one.shared for one in used), span(one.spills for one in used),
-                          str(len(waits(file))))
+                          str(len(waits(file))), tested(file, kernel))
     console().print(table)
+    print("every kernel is compared with its definition, and loses each barrier and meets planted "
+          "faults, in tests/test_kernel_audit.py")
     print(why or f"bytes and registers as NVIDIA's compiler counts them for "
           f"sm_{compiled.ARCHITECTURES[-1]}, least to most over the variants")
     return 0
+
+
+def tested(file, kernel):
+    """Which files of tests name a kernel, where there are any beside this package."""
+    wanted = re.compile(rf"\b({file}|{kernel})\b")
+    files = sorted((Path(__file__).parents[1] / "tests").glob("test_cuda_*.py"))
+    named = [path.stem.removeprefix("test_cuda_") for path in files
+             if wanted.search(path.read_text(encoding="utf-8"))]
+    return ", ".join(named) or "-"
 
 
 def measured(compiled):
