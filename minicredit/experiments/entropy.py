@@ -19,8 +19,10 @@ labels say too little, it must learn better where the target of the output says 
 
 With a squared loss SDTP is DTP that begins at the output with a whole step, h[L] - (h[L] - x) = x,
 and whose inverses give back the clean h[i-1].  So it is run that way: `minicredit.rules.SDTP` is
-written for labels and refuses pictures.  Writes sweep.json, .md, .png or autoencoder.json, .md, .png.  Errors are those of the
-test images at the epoch with the lowest validation error.
+written for labels and refuses pictures.
+
+Writes sweep.json, sweep.md and sweep.png, or the same of autoencoder.  Errors are those of the test
+images at the epoch with the lowest validation error.
 """
 import argparse
 import io
