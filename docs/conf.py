@@ -24,7 +24,7 @@ from equations import looks_like_equations, mathml
 project, author, copyright = "minicredit", "the minicredit authors", "MIT licence"
 extensions = ["myst_parser", "sphinx_gallery.gen_gallery", "sphinx.ext.autodoc",
               "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["gallery", "_build"]
+exclude_patterns = ["gallery", "results/*", "_build"]     # kept results: see tables()
 html_theme, html_title, html_static_path = "furo", "minicredit", ["_static"]
 html_css_files = ["site.css"]
 html_show_search_summary = False            # it would be fetched, which a page on a disk cannot do
@@ -100,7 +100,7 @@ def page(name, rule):
         "## The whole of it", "", f"```{{literalinclude}} {file}", ":language: python", "```", "",
         "## What it is held to", "", *identities(name), "",
         "## What came of it", "", *results(name), "",
-        "More, and the commands: [results](../results.md).", ""])
+        "More, and the commands: [results](../results.md), [tables](../tables.md).", ""])
 
 
 def identities(name):
@@ -116,7 +116,7 @@ def identities(name):
 
 def results(name):
     """The rows of the results' tables that are the rule's, beneath what heads each table."""
-    text, found = (HERE / "results.md").read_text(), []
+    text, found = (ROOT / "RESULTS.md").read_text() + (HERE / "results.md").read_text(), []
     for section in re.split(r"^## ", text, flags=re.M)[1:]:
         rows = [line for line in section.splitlines() if line.startswith("|")]
         start = re.compile(rf"\| {re.escape(name)}(-(alt|par|partial))? ")
@@ -127,6 +127,14 @@ def results(name):
         found.append("[Kickback on SARCOS and MNIST](../results.md#kickback), beside backprop on "
                      "the same networks.")
     return found or ["No table yet."]
+
+
+def tables():
+    """The tables that a command writes from kept results, as a page."""
+    text = (ROOT / "RESULTS.md").read_text().replace("# Results\n", "# Tables from kept results\n")
+    text = text.replace("](docs/results.md)", "](results.md)")
+    text = re.sub(r"\[([^]]+)\]\((?!results\.md)[^)]*\)", r"`\1`", text)     # no pages
+    (HERE / "tables.md").write_text(text)
 
 
 def speed():
@@ -231,6 +239,7 @@ def setup(app):
 
 lessons()
 rules()
+tables()
 speed()
 api()
 kernels()

@@ -72,6 +72,12 @@ def test_the_equations_of_every_rule_are_drawn(name):
         ElementTree.fromstring(equations.mathml(block))
 
 
+def test_the_files_that_pages_are_made_from_are_there():
+    text = (DOCS / "conf.py").read_text()
+    for name in re.findall(r'ROOT / "([\w.]+)"', text) + ["docs/results.md"]:
+        assert (ROOT / name).exists(), name
+
+
 def test_what_a_docstring_says_means_itself():
     text = "a_ * b of |x| and `net_`, *really*.\n\n    W[i] = |x|\n\nParameters\n----------\nx : a_"
     assert docstrings.to_rst(text.split("\n")) == [
@@ -102,7 +108,7 @@ def test_the_pages_say_which_lessons_teach_a_rule_and_which_tests_hold_it():
 
 
 def test_links_of_the_pages_lead_somewhere():
-    made = {"lessons/index", "rules/index", "api/index", "kernels/index", "speed"}
+    made = {"lessons/index", "rules/index", "api/index", "kernels/index", "tables", "speed"}
     for page in DOCS.glob("*.md"):
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
