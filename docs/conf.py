@@ -132,8 +132,8 @@ def results(name):
 def tables():
     """The tables that a command writes from kept results, as a page."""
     text = (ROOT / "RESULTS.md").read_text().replace("# Results\n", "# Tables from kept results\n")
-    text = text.replace("](docs/results.md)", "](results.md)")
-    text = re.sub(r"\[([^]]+)\]\((?!results\.md)[^)]*\)", r"`\1`", text)     # no pages
+    text = text.replace("](docs/results", "](results")
+    text = re.sub(r"(?<!!)\[([^]]+)\]\((?!results\.md)[^)]*\)", r"`\1`", text)     # no pages
     (HERE / "tables.md").write_text(text)
 
 
