@@ -89,11 +89,11 @@ def test_a_row_that_was_run_with_other_options_is_refused(kept, monkeypatch, cap
 def test_an_experiment_is_shown_as_it_left_it(kept):
     folder = kept / "some"
     folder.mkdir()
-    (folder / "note.md").write_text("On a processor.\n")
+    (folder / "sweep-note.txt").write_text("On a processor.\n")
     (folder / "sweep.md").write_text("| a |\n")
     (folder / "sweep.png").write_bytes(b"")
     lines = record.text(kept)
-    assert "## Some\n\nOn a processor.\n\n| a |\n\n![sweep](" in lines
+    assert "## some: sweep\n\n| a |\n\nOn a processor.\n\n![sweep](" in lines
 
 
 @pytest.mark.parametrize("damage", ["", "{", "{}"])

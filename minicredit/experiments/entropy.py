@@ -151,7 +151,7 @@ def draw_sweep(results):
     with rc_context(look(dark=False)):
         figure = Figure((10, 4.1), dpi=150)
         left, right = (figure.add_axes((x, 0.15, 0.37, 0.66)) for x in (0.05, 0.53))
-        heading(left, "Test error", "percent; bars: standard deviation over the seeds")
+        heading(left, "Test error of AO-SDTP", "percent; bars: standard deviation over the seeds")
         errors = [[run["test_error"] for run in runs] for _, runs in sizes]
         left.errorbar(place, [statistics.fmean(e) for e in errors],
                       [statistics.stdev(e) if len(e) > 1 else 0 for e in errors],

@@ -4,7 +4,7 @@
 
 A folder there that is named like a published table holds what `minicredit reproduce` left of it, a
 results.json for each row, and may hold a note.md: on what it was run, and what was tried.  Any
-other folder holds Markdown and pictures that an experiment left, and is shown as it is.
+other folder holds Markdown and pictures that an experiment left, shown with what is noted of each.
 
 Beside the published figures stands by how much ours are above or below.  Two rows are told apart
 when their means differ by more than three standard errors of the difference,
@@ -119,9 +119,11 @@ def section(name, folder):
             f"    {commands[0]}", "",
             f"{'; '.join(sorted(platforms))}. {spent / 60:.1f} minutes of training in all.", "",
             *markdown(lines, columns), "", "**Beside the published figures**, "
-            f"of {table['source']}:", "", *beside(table, found), "", "**The order**, and which "
-            f"differences the seeds support (more than {APART} standard errors):", "",
-            *order(found), "", f"**Not run here**: {', '.join(missing) or 'nothing'}.", ""]
+            f"of {table['source']}:", "", *beside(table, found), "",
+            f"**Not run here**: {', '.join(missing) or 'nothing'}.", "",
+            f"## {name}: the order, and which differences the seeds support", "",
+            f"Told apart: by more than {APART} standard errors of the difference.", "",
+            *order(found), ""]
 
 
 def note(folder):
@@ -131,13 +133,17 @@ def note(folder):
 
 
 def others(folder):
-    """What an experiment left: its note, its Markdown and its pictures; list of lines."""
-    lines = [f"## {folder.name.capitalize()}", "", *note(folder)]
+    """What an experiment left: its Markdown, each file under its name, with its note and picture.
+
+    `sweep.md` stands with `sweep.png` and `sweep-note.txt`.
+    """
+    lines = []
     for path in sorted(folder.glob("*.md")):
-        if path.name != "note.md":
-            lines += [path.read_text(encoding="utf-8").strip(), ""]
-            if path.with_suffix(".png").exists():
-                lines += [f"![{path.stem}]({path.with_suffix('.png').as_posix()})", ""]
+        note, picture = path.with_name(f"{path.stem}-note.txt"), path.with_suffix(".png")
+        lines += [f"## {folder.name}: {path.stem}", ""]
+        lines += [path.read_text(encoding="utf-8").strip(), ""]
+        lines += [note.read_text(encoding="utf-8").strip(), ""] if note.exists() else []
+        lines += [f"![{path.stem}]({picture.as_posix()})", ""] if picture.exists() else []
     return lines
 
 
