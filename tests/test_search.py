@@ -63,6 +63,20 @@ def test_a_run_that_diverges_counts_as_the_worst(tmp_path, capsys):
     assert "100.00 %" in capsys.readouterr().out
 
 
+def test_a_trial_above_the_median_of_earlier_ones_is_stopped_and_counts(tmp_path, capsys,
+                                                                         monkeypatch):
+    """Five trials are never stopped; the sixth is worse than they were at the same epoch."""
+    errors = iter([[10, 9], [20, 9], [30, 9], [40, 9], [50, 9], [31, 1], [29, 1]])
+    monkeypatch.setattr("minicredit.search.build", lambda *_, **__: None)
+    monkeypatch.setattr("minicredit.search.epochs", lambda *_: (
+        {"epoch": n, "validation_error": error} for n, error in enumerate(next(errors), 1)))
+    storage = f"sqlite:///{tmp_path}/search.db"
+    assert main(["search", "bp", *SMALL, "--trials", "7", "--storage", storage]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["stopped early" in line for line in lines[:7]] == [False] * 5 + [True, False]
+    assert lines[7].startswith("best: 1.00 %")              # of the seventh; the sixth never got on
+
+
 def test_a_storage_that_cannot_be_opened_is_refused_in_one_line(tmp_path, capsys):
     for storage in ("foo", f"sqlite:///{tmp_path}/no/such/folder/search.db"):
         assert main(["search", "bp", *SMALL, "--trials", "1", "--storage", storage]) == 2
