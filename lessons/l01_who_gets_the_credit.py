@@ -30,8 +30,9 @@ y = np.array([0, 2, 1, 1, 0])                       # and what they are called
 # A network by hand
 # -----------------
 #
-# The hidden layer says h1 = tanh(x W1), the output says a2 = h1 W2, and softmax turns that into
-# probabilities.  The loss of an example is minus the logarithm of what its true class got.
+# The hidden layer adds up a1 = x W1 and says h1 = tanh(a1), the output says a2 = h1 W2, and
+# softmax turns that into probabilities p.  The loss of an example is minus the natural logarithm
+# of what its true class got; its unit is called a nat.
 
 # %%
 W1 = 0.5 * random.standard_normal((4, 6))
@@ -52,17 +53,17 @@ assert abs(loss_of(0 * W1, W2) - np.log(3)) < 1e-12     # a network that says no
 # The answer by hand
 # ------------------
 #
-# Let delta be the slope of an example's loss in what a layer adds up.  At the output it is what
-# softmax said, less what was true::
+# Let delta be the slope of an example's loss in what a layer adds up, a1 or a2.  At the output it
+# is what softmax said, less what was true::
 #
 #     delta2 = p - onehot(y)
 #
 # A hidden unit is to blame for the output's delta as much as its weights carried there, and only
-# as far as it could still move::
+# as far as it could still move: 1 - h1^2 is the slope of tanh::
 #
 #     delta1 = (delta2 W2^T) (1 - h1^2)
 #
-# And a weight is to blame for what came in times what went wrong::
+# And a weight is to blame for what came in times what went wrong, the mean over N examples::
 #
 #     dW = h_below^T delta / N
 
@@ -102,8 +103,8 @@ assert worst < 1e-9
 # The same from the library
 # -------------------------
 #
-# ``ask`` puts one batch to a rule and changes nothing.  Its names are the paper's: h[1] is the
-# hidden layer, delta[2] the output's error.
+# ``ask`` puts one batch to a rule and changes nothing.  h[1] is the hidden layer, delta[2] the
+# output's error.
 
 # %%
 net = create((4, 6, 3), dtype="float64", backend=BACKEND)

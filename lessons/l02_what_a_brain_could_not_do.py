@@ -33,9 +33,10 @@ W, L = net.W, net.L
 # All of it
 # ---------
 #
-# Up: h[0] is x, each layer is a rectified sum of the one below, and h[L] holds the logits.
-# Down: delta[L] is what softmax said less what is true; every other delta is pulled back through
-# the weights above it, and passes only where the unit was on::
+# Up: h[0] is x, a[i] = h[i-1] W[i] is rectified, h[i] = f(a[i]), but at the top h[L] = a[L]: the
+# logits, for softmax.  Down: delta[L] is what softmax said less what is true; every other
+# delta is pulled back through the weights above it, and passes only where the unit was on, for
+# there the slope f' is 1, and elsewhere 0::
 #
 #     delta[i-1] = (delta[i] W[i]^T) f'(a[i-1])
 #     dW[i]      = h[i-1]^T delta[i] / N
@@ -76,7 +77,9 @@ for i in range(1, L + 1):
 #
 # ``B`` must be W: the synapses that carry activity up would have to be read backwards, or copied
 # to other synapses that point down, after every change.  Leave B where W began, let W learn as
-# backprop wants, and look how soon the copy is out of date.
+# backprop wants, and look how soon the copy is out of date.  How far is measured as the angle
+# between two deltas, each read as one long vector: at 0 they agree, at 90 they have nothing in
+# common.
 
 # %%
 B = [None] + [W[i].copy() for i in range(1, L + 1)]

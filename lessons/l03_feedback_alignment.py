@@ -67,11 +67,13 @@ for i in (1, 2, 3):
 # ---------------------
 #
 # Take two linear layers that start at zero, targets t, and two steps of gradient descent.  At the
-# start h[1] is 0, so W2 cannot learn, and W1 becomes what was said times what was heard::
+# start both say 0, the error is -t, and W2, to which h[1] = 0 comes, cannot learn.  W1 becomes what
+# came in times what was heard::
 #
-#     W1 = eta x^T (t B^T)                    heard: the error t, through B
+#     W1 = eta x^T (t B^T)                    heard: the error -t, through B
 #
-# Now h[1] = x W1 is a copy of t B^T, mixed over examples, and W2's first step is::
+# Now h[1] = x W1 is a copy of t B^T, mixed over examples.  W2 is still 0, the error still -t, and
+# W2's first step is::
 #
 #     W2 = eta h[1]^T t = eta^2 B (t^T x x^T t) = eta^2 B S,    S = (x^T t)^T (x^T t)
 #
@@ -107,7 +109,7 @@ assert agreement[1] < 60
 # layers are told and the truth.  It need not reach 0: anything below 90 degrees goes downhill.
 
 # %%
-FRESH = False                                       # draw B anew before every step
+FRESH = False                                       # True: draw B anew before every step
 
 
 def train(Rule, epochs=12, batch=32):

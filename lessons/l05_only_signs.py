@@ -48,7 +48,8 @@ assert abs(angle(uniform, np.sign(uniform)) - 30) < 0.5
 assert abs(angle(normal, np.sign(normal)) - np.degrees(np.arccos(np.sqrt(2 / np.pi)))) < 0.5
 
 # %% [markdown]
-# In a rule it is one line: the pull back goes through M sign(W), with M as large as W is.
+# In a rule it is one line: the pull back goes through M sign(W), with M, one number for a layer, as
+# large as its weights are drawn.  This is *uniform* sign symmetry, ``usf``.
 
 # %%
 net = create((64, 32, 16, 10), dtype="float64", backend=BACKEND)

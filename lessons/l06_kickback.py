@@ -32,8 +32,8 @@ random = np.random.default_rng(0)
 # -----------------
 #
 # Every unit is positive or negative, for life: it says sign * max(0, a).  The network answers with
-# one number z, the sum of its two output units.  Let s = sign [a > 0], how a unit that is on
-# answers to its input.  Two ways to say what unit j does to the answer::
+# one number z, the sum of its two output units, one of each sign.  Let s be the sign of a unit that
+# is on, 0 of one that is off: the slope of h in a.  Two ways to say what unit j does to z::
 #
 #     backprop    pi_j  = sum_k W_jk s_k pi_k         all paths up to z; pi = 1 at the output
 #     Kickback    tau_j = sum_k W_jk s_k              the layer directly above, and no further
@@ -132,8 +132,8 @@ assert abs(z - [0, 1, 1, 0]).max() < 0.1
 # %% [markdown]
 # The second thing they cannot do is share.  Say unit j pushes class c up or down with sign g_jc,
 # for ever.  A weight from j to k keeps that promise for every class only if g_j is g_k, or its
-# opposite: all units of a connected network push the classes alike, up to a sign.  Far below, such
-# a unit would hear the sum of all beta, and for a softmax that is 0.
+# opposite: all units of a connected network push the classes alike, up to a sign.  Further down,
+# tau is one number for all classes, a unit hears the sum of all beta, and for a softmax that is 0.
 
 # %%
 promises = [2 * np.array(g) - 1 for g in np.ndindex(2, 2, 2)]   # up (1) or down, of three classes
@@ -162,7 +162,7 @@ def train(Rule, epochs=12, batch=32, **options):
         for n in range(0, len(order), batch):
             rule.step(digits.train.x[order[n:n + batch]], digits.train.y[order[n:n + batch]])
             if not options:
-                clip(net)                           # Kickback has done so; backprop has not
+                clip(net)                           # wrong signs become 0, as in Kickback's step
     return errors, wrong
 
 

@@ -31,8 +31,8 @@ digits = data.load("digits")
 # ------------
 #
 # The sign of a *weight* is that of one number.  The sign of a *unit* is that of its effect: does
-# more of unit j make class c more or less likely?  A softmax looks at differences only, so what
-# all classes get alike is taken away::
+# more of unit j make class c more or less likely?  A softmax looks only at differences of the
+# logits z_c, so what all classes get alike is taken away::
 #
 #     e_jc = dz_c/dh_j - mean over c' of dz_c'/dh_j
 #
@@ -57,8 +57,9 @@ assert both.mean() > 0.8
 # Four rules, watched
 # -------------------
 #
-# Every weight is looked at after every step, every unit after every epoch.  Kickback has its own
-# network, one coherent one a class.
+# Every weight is looked at after every step, but for those from pixels that are never on; every
+# unit after every epoch, on a hundred test digits at a time.  A weight is *big* if it began above
+# the median size of its layer.  Kickback has its own network, one coherent one a class.
 
 # %%
 def watch(rule, epochs=12, batch=32):

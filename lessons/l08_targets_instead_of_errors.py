@@ -63,7 +63,7 @@ assert np.allclose(f(f(h_hat[1], W[2]), W[3]), h_hat[3])
 #
 #     delta[i] = (h[i] - h_hat[i]) f'(a[i]),      dW[i] = h[i-1]^T delta[i] / N
 #
-# One step of every layer, and all three outputs are nearer to what was wanted at the top.
+# One step of every layer, and what the network says is nearer to what was wanted at the top.
 
 # %%
 before = np.linalg.norm(h[3] - h_hat[3])
@@ -77,8 +77,9 @@ assert after < before
 # First: what the inverse gets wrong is taught
 # --------------------------------------------
 #
-# Most layers have no inverse: 64 numbers that become 32 cannot come back.  So g_i is learned, and
-# it errs.  Say the network is *right*, so that the target of the top hidden layer is what it said.
+# Most layers have no inverse: 64 numbers that become 32 cannot come back.  So g_i is a layer of its
+# own, from h[i] down to h[i-1], and learns to give back what went in (lesson 9 says how); it errs.
+# Say the network is *right*: the target of the top hidden layer is what it said, less a step of 0.
 # Nothing should change.  But the layer below is asked to become g_i(h[i]), which is not what it
 # was: it is taught the inverse's mistake.
 

@@ -67,9 +67,9 @@ assert (told.delta[3] == 0).all() and (told.delta[2] != 0).any()        # plain 
 
 # %% [markdown]
 # Near h a difference is a slope: g_i(h_hat) - g_i(h) is J_g (h_hat - h), with J_g the Jacobian of
-# the inverse.  So g_i need not be right about h at all; its *slopes* must point back.  Take a layer
-# whose inverse is exact and whose weights are orthogonal: then W^-1 is W^T, and the targets are
-# those of backprop, times the step.
+# the inverse.  So g_i need not be right about h at all; its *slopes* must point back.  Take linear
+# layers whose inverses are exact and whose weights are orthogonal: then W^-1 is W^T, and what is
+# told is what backprop tells, times the step.
 
 # %%
 linear = create((12, 12, 12, 12, 4), f="linear", init="orthogonal", dtype="float64")
@@ -91,7 +91,8 @@ assert all(np.allclose(dtp[i], 0.3 * bp[i], rtol=0, atol=1e-12) for i in (1, 2, 
 #
 # Train the inverses alone, with noise and without.  Without, g_i gives back what it saw a little
 # better.  With, it has better slopes: it answers a small step above with a step below that leads
-# there, which is what a mean of J_f J_g close to 1 says.  And slopes are all that the bracket uses.
+# there.  With J_f the Jacobian of the layer, J_f J_g would be the identity then; how close to 1 its
+# diagonal is, on average, says how nearly.  And slopes are all that the bracket uses.
 
 # %%
 SIGMA = 0.2
@@ -108,7 +109,7 @@ def slopes(sigma):
 
 
 (wrong0, trace0), (wrong, trace) = slopes(0.0), slopes(SIGMA)
-print(f"no noise: inverse error {wrong0:.2f}, mean of J_f J_g {trace0:.2f}; "
+print(f"no noise: inverse error {wrong0:.2f}, mean diagonal of J_f J_g {trace0:.2f}; "
       f"noise: {wrong:.2f}, {trace:.2f}")
 assert wrong0 < wrong < 0.15 and trace > trace0 + 0.15
 
@@ -146,7 +147,8 @@ assert max(seen["dtp"][2][:2]) + 15 < min(seen["tp"][2][:2])    # 90 is no infor
 # Here target_step multiplies the slope of *one example's* loss.  The authors' script takes the
 # slope of the mean over a batch of 100, so its 0.3277 is 0.003277 of ours.  Numbers from papers
 # need such a line beside them; this one is often copied without.  Nor is it a learning rate: ten
-# times the step makes what hidden layers are told ten times as large, and Adam undoes that.
+# times the step makes what hidden layers are told ten times as large, and Adam, the optimizer that
+# rules here have unless told otherwise, divides by that size.
 
 # %%
 small, large = (ask(DTP(net, target_step=step), x64, y).delta for step in (0.003277, 0.03277))

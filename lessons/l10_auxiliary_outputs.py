@@ -37,7 +37,7 @@ x, y = digits.train.x[:400], digits.train.y[:400]
 #     h_hat[L-1] = h[L-1] + (g_L(onehot(y)) - g_L(p))
 #
 # and the difference rule goes on from there.  No W is read on the way down, nor any slope of a
-# loss.  The output layer itself still learns from its own error, which is there where it is.
+# loss.  The output layer itself still learns from its own error, which it has at hand.
 
 # %%
 net = create((64, 48, 32, 10), dtype="float64", backend=BACKEND)

@@ -69,7 +69,7 @@ assert (layer.pull_back(delta, 0 * B) == e).all()
 # hidden layer's weights are told, over that of the highest.
 
 # %%
-NETS = {False: "64-12x48-10", True: "64-48-11xres48-10"}       # res: with a skip
+NETS = {False: "64-12x48-10", True: "64-48-11xres48-10"}       # res: a skip, 48 numbers to 48
 
 
 def signal(rule):
@@ -169,7 +169,7 @@ figure.savefig("figures/l12_skips.png", dpi=150)
 
 # %% [markdown]
 # Deeper and longer: ``python -m minicredit.experiments.skips``, and ``docs/skips.md``.  There the
-# angles of feedback alignment do not improve either; what alone is the reason is still open.
+# angles of feedback alignment do not improve either, and the reason is still open.
 #
 # Break it
 # --------

@@ -146,7 +146,8 @@ figure.savefig("figures/l13_strokes.png", dpi=150)
 # -------------
 #
 # A first layer of each kind, fixed, with difference target propagation above; and for comparison
-# one that target propagation teaches itself.  Once with a hundred labels, once with all.
+# one that target propagation teaches itself (``none`` is fixed).  Once with a hundred labels, once
+# with all.
 
 # %%
 largest = ((X - X.mean(axis=0)) @ components).std(axis=0).max()

@@ -71,7 +71,7 @@ assert np.allclose(launch("naive", 32, 8, (32, 8)), want, atol=1e-4)
 # four or five sectors serve them all; if they read down a column, each fetches a sector of its own.
 # So the second rung only lets the other index count along the warp.  The third copies tiles into
 # the block's own memory, where all its threads use each number 32 times.  The fourth and fifth keep
-# 4 x 4 sums a thread in registers, the last 8 x 8.
+# 4 x 4 sums a thread in registers, the fifth reads four numbers at a time, the last keeps 8 x 8.
 #
 # The device counts what block 0 does.  *Sectors a product*: how much comes from far away for each
 # multiplication.  *Turns a product*: how often the block's own memory is asked, by a whole warp.
