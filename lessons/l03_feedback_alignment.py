@@ -104,7 +104,7 @@ assert agreement[1] < 60
 # On digits
 # ---------
 #
-# Three layers, tanh, from random weights.  B never moves; the angle between W[i] and B[i] begins
+# Three layers, tanh, plain gradient descent.  B never moves; the angle between W[i] and B[i] begins
 # at a right angle, which is no information, and falls.  With it falls the angle between what the
 # layers are told and the truth.  It need not reach 0: anything below 90 degrees goes downhill.
 

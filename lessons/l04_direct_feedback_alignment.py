@@ -127,7 +127,7 @@ def train(Rule, epochs=8, batch=32):
     rule, errors = Rule(net, eta=1e-3), []
     if SAME and Rule is DirectFeedbackAlignment:
         for i in range(1, net.L):
-            rule.B[i][...] = 0.125
+            rule.B[i][...] = 0.125                  # any one number would do
     for epoch in range(epochs):
         order = np.random.default_rng(epoch).permutation(len(digits.train.y))
         for n in range(0, len(order), batch):

@@ -109,7 +109,7 @@ for coherent in (False, True):
 # -----------------------------------
 #
 # The answer grows with every unit.  So what is above a hidden layer can compute no exclusive or of
-# two of its units: z(1, 1) is never below z(1, 0).  Try two thousand random networks.  What helps
+# two groups of its units: z(1, 1) is never below z(1, 0).  Try two thousand networks.  What helps
 # is the first layer, whose weights are free: there the units that are needed can be made.
 
 # %%

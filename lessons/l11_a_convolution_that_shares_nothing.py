@@ -40,7 +40,7 @@ ops = create((1, 1), backend=BACKEND).ops           # the backend's operations
 #     h[i][p] = f(h[i-1][what p sees] W[p] + b[p])
 
 # %%
-key, shape = (0, 0, 1, 0), (8, 8, 1)
+key, shape = (0, 0, 1, 0), (8, 8, 1)                # key: what the weights are drawn from
 local = LocallyConnected(shape, 3, 5, 1, "tanh", ops, "float64", key)   # reach, units, stride
 x = digits.train.x[:20].astype("float64")
 

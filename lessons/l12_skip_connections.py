@@ -35,8 +35,8 @@ ops = create((1, 1), backend=BACKEND).ops           # the backend's operations
 # Past the weights
 # ----------------
 #
-# The layer says h[i] = u + f(a), with u = h[i-1] and a = u W + b.  An error e at what it said comes
-# to u by two ways, and the second is not weighed by anything::
+# The layer says h[i] = u + f(a), with u = h[i-1] and a = u W + b, all of one size.  An error e at
+# what it said comes to u by two ways, and the second is not weighed by anything::
 #
 #     dloss/du = (e f'(a)) W^T + e
 #
