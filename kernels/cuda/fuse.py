@@ -13,13 +13,12 @@
     softmax_xent, softmax, p - (s * delta)          one pass over the logits
 
 Each pattern says which operations it replaces, and the last of them is where the new work stands.
-An operation in between that touches what an earlier one would have written is a reason not to.
+So the earlier ones move, and where something in between writes what they read, or touches what they
+write, they are left as they are.
 """
 from minicredit.kernels.cuda import coherent, dense, losses, optimisers, pointwise
 
 MOVES = (*optimisers.STATES, "sgd", "manhattan")        # optimisers that take a gradient
-
-
 NOTHING = {"kind": 0, "w": None, "s1": None, "s2": None, "s3": None, "eta": 0.0, "a": 0.0,
            "b": 0.0, "c": 0.0, "t": 0}                  # an Update that moves no array
 
@@ -68,11 +67,19 @@ class Fuser:
         return {id(reader) for reader in self.readers.get(id(array), ())}
 
     def replace(self, entries, works):
-        """The works of several operations by others, where the last of them stood."""
+        """The works of several operations by others, where the last of them stood, if they may."""
         numbers = sorted(map(self.place, entries))
+        if not self.movable(numbers):
+            return
         for number in numbers:
             self.works[number] = []
         self.works[numbers[-1]] = works
+
+    def movable(self, numbers):
+        """Whether operations can all wait for the last of them, given their places in order."""
+        others = [n for n in range(numbers[0], numbers[-1]) if n not in numbers]
+        return not any(clash(moved, other) for n in numbers for m in others if m > n
+                       for moved in self.works[n] for other in self.works[m])
 
     # The patterns, by the name of the last operation ----------------------------------------------
 
@@ -173,9 +180,7 @@ class Fuser:
         W, b = self.mover(dW), self.mover(db)
         if W is None or (b is None and id(db) in self.readers):
             return
-        movers = sorted([entry, W] if b is None else [entry, W, b], key=self.place)
-        if self.disturbed(movers):
-            return
+        movers = [entry, W] if b is None else [entry, W, b]
         updates = [optimisers.update_fields(W.name, W.args),
                    optimisers.update_fields(b.name, b.args) if b else NOTHING]
         if entry.name == "dense_grad":
@@ -189,7 +194,8 @@ class Fuser:
         """The `keep_signs` that follows an optimiser, if nothing comes between; else None."""
         later = [one for one in self.entries[self.place(W) + 1:]
                  if one.name == "keep_signs" and one.args[0] is W.args[0]]
-        return later[0] if later and not self.disturbed([*movers, later[0]]) else None
+        return later[0] if later and self.movable(sorted(map(self.place, [*movers, later[0]]))) \
+            else None
 
     def place(self, entry):
         """Which operation of the step this is."""
@@ -202,13 +208,12 @@ class Fuser:
             return readers[0] if readers[0].args[1] is g else None
         return None
 
-    def disturbed(self, movers):
-        """Whether an operation between these touches what they move."""
-        moved = {id(a) for mover in movers[1:] for one in mover.works for a in one.writes}
-        first, last = self.place(movers[0]), self.place(movers[-1])
-        return any(id(a) in moved for number in range(first + 1, last)
-                   if self.entries[number] not in movers
-                   for one in self.works[number] for a in (*one.reads, *one.writes))
+
+def clash(one, other):
+    """Whether one work writes what the other reads or writes."""
+    reads, writes = ({id(a) for a in one.reads}, {id(a) for a in one.writes})
+    return any(id(a) in writes for a in (*other.reads, *other.writes)) \
+        or any(id(a) in reads for a in other.writes)
 
 
 def arrays(args):

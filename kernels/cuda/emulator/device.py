@@ -275,10 +275,6 @@ class Device(Common):
                  "requests": int(row[4]), "cost": int(row[5]), "best": int(row[6])}
                 for row in rows]
 
-    def prepare(self, file, kernel, defines):
-        """Compile what a launch needs."""
-        self.module(file, tuple(defines)).kernel(kernel)
-
     def capture(self, launch):
         """What `launch()` does, as one thing that can be done again."""
         return Captured(launch)
