@@ -12,7 +12,7 @@ struct Keep {
     int N, room;                                    // numbers that `out` holds
 };
 
-extern "C" __global__ void keep(const __grid_constant__ Group<Keep> group) {
+extern "C" __global__ void keep(const Group<Keep> group) {
     int block;
     const Keep& p = group.mine(block);
     const int n = block * THREADS + threadIdx.x;
