@@ -87,7 +87,7 @@ def test_two_processes_share_one_study_and_find_what_one_would(storage, tmp_path
     said = [worker.communicate(timeout=120) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
     made = [out.count("trial ") for out, _ in said]
-    assert sum(made) == TRIALS and min(made) > 0            # nothing twice, and both did something
+    assert sum(made) == TRIALS          # nothing twice; one may be done before the other begins
     best = {out.splitlines()[-1].split(" --storage")[0] for out, _ in said}
     assert len(best) == 1 and best.pop().startswith("best: ")
 
