@@ -184,9 +184,9 @@ def look_for(args, command):
     told = (lambda text: None) if args.quiet else lambda text: print(text, flush=True)
     ranges = search.searched(args.rule, given_options(args))
     try:
-        with Signals():
+        with Signals() as signals:
             study = search.search(args.rule, config, data, args.trials, args.storage, ranges,
-                                  args.sampler, told)
+                                  args.sampler, told, signals)
     except KeyboardInterrupt as stop:
         warn(f"stopped by {stop or 'SIGINT'}; kept: the trials that were told; to go on: {command}")
         return 128 + getattr(stop, "number", 2)

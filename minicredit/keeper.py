@@ -22,21 +22,30 @@ LIKELY = "platform", "python", "blas"       # differences here are worth a warni
 
 
 class Forgetful:
-    """The keeper of a run that nobody wants to go on with: keeps nothing."""
+    """The keeper of a run that nobody wants to go on with: keeps nothing, but can be stopped.
+
+    Parameters
+    ----------
+    signals : Signals
+    """
 
     piece = PIECE
 
-    def __init__(self):
-        self.signals = Signals()
+    def __init__(self, signals):
+        self.signals = signals
 
     def begin(self, rule, split, batch):
         """From the beginning."""
         return 0, 0.0, []
 
     def step(self, rule, done, spent, epochs):
-        """Nothing."""
+        """A step is done, or an epoch measured: stop if somebody wants that."""
+        self.signals.heed()
 
-    epoch = stop = step
+    epoch = step
+
+    def stop(self, rule, done, spent, epochs):
+        """Nothing is saved."""
 
     def last(self):
         """There is none."""

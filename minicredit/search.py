@@ -21,8 +21,10 @@ from time import sleep
 
 from minicredit.compare import build
 from minicredit.errors import NotSaved, UserError
+from minicredit.keeper import Forgetful
 from minicredit.rules import RULES
 from minicredit.settings import options
+from minicredit.signals import Signals
 from minicredit.training import Diverged, epochs
 
 RANGES = {                      # name of the option: from, to
@@ -65,13 +67,14 @@ def searched(name, fixed):
     return ranges
 
 
-def validation_error(name, config, data, trial):
+def validation_error(name, config, data, trial, signals):
     """Train as the trial says; the lowest validation error, in percent."""
     import optuna
     best = WORST
     try:
         rule = build(name, config, data.K, seed=0)
-        for epoch in epochs(rule, data, config["epochs"], config["batch"], config["decay"], 0):
+        for epoch in epochs(rule, data, config["epochs"], config["batch"], config["decay"], 0,
+                            keeper=Forgetful(signals)):
             best = min(best, epoch["validation_error"])
             trial.report(best, epoch["epoch"])
             if trial.should_prune():
@@ -97,14 +100,17 @@ class Search:
         Option -> (low, high).
     sampler : {"tpe", "random"}
     told : function of one line, called after every trial
+    signals : Signals
+        Heeded between two steps, never inside the database's own code, which may swallow them.
     alive : bool
         Whether it can be known of a trial elsewhere that it still runs; otherwise none is waited
         for, and the last ones may be made twice.
     """
 
-    def __init__(self, study, name, config, data, trials, ranges, sampler, told, alive=True):
+    def __init__(self, study, name, config, data, trials, ranges, sampler, told, signals,
+                 alive=True):
         self.study, self.name, self.config, self.data = study, name, config, data
-        self.trials, self.ranges, self.told = trials, ranges, told
+        self.trials, self.ranges, self.told, self.signals = trials, ranges, told, signals
         module = optuna()
         self.sampler = getattr(module.samplers, SAMPLERS[sampler])
         self.lost = module.exceptions.UpdateFinishedTrialError     # others gave this trial up
@@ -120,15 +126,22 @@ class Search:
 
     def run(self):
         """Make trials, or wait for those of others, until enough are finished."""
-        while self.count(self.finished) < self.trials:
+        while self.more():
+            self.signals.heed()
+
+    def more(self):
+        """Make a trial if one is wanted, wait a moment if others make it; whether some are left."""
+        with self.signals.waiting():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")                 # Optuna calls this experimental
                 self.forget(self.study)
-            if self.count(self.counted) < self.trials:
+            begun, finished = self.count(self.counted), self.count(self.finished)
+            if begun < self.trials:
                 self.study.optimize(self.trial, n_trials=1, callbacks=[self.tell],
                                     catch=(Surplus, self.lost))
-            else:
-                sleep(POLL)
+        if finished < self.trials <= begun:
+            sleep(POLL)
+        return finished < self.trials
 
     def trial(self, trial):
         """One trial: its validation error in percent."""
@@ -138,7 +151,8 @@ class Search:
         drawn = {key: digits(trial.suggest_float(key, low, high, log=True))
                  for key, (low, high) in self.ranges.items()}
         rules = {self.name: {**self.config["rules"][self.name], **drawn}}
-        return validation_error(self.name, {**self.config, "rules": rules}, self.data, trial)
+        return validation_error(self.name, {**self.config, "rules": rules}, self.data, trial,
+                                self.signals)
 
     def tell(self, study, trial):
         """Say how a trial went."""
@@ -146,14 +160,15 @@ class Search:
             self.told(line(trial, study))
 
 
-def search(name, config, data, trials, storage, ranges, sampler="tpe", told=print):
+def search(name, config, data, trials, storage, ranges, sampler="tpe", told=print,
+           signals=None):
     """Search until the study has `trials` finished trials, made here or elsewhere; the study.
 
     Parameters
     ----------
     storage : str
         Any storage URL of Optuna, such as sqlite:///search.db.
-    name, config, data, trials, ranges, sampler, told
+    name, config, data, trials, ranges, sampler, told, signals
         See `Search`.
 
     Raises
@@ -171,7 +186,7 @@ def search(name, config, data, trials, storage, ranges, sampler="tpe", told=prin
     from sqlalchemy.exc import SQLAlchemyError
     try:
         Search(study, name, config, data, trials, ranges, sampler, told,
-               alive=not storage.startswith("redis")).run()
+               signals or Signals(), alive=not storage.startswith("redis")).run()
     except Exception as error:                      # Optuna's own handling of it may fail as well
         lost = [one for one in chain(error) if isinstance(one, SQLAlchemyError)]
         if not lost:

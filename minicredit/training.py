@@ -24,7 +24,7 @@ from minicredit.keeper import Forgetful
 from minicredit.keys import DATA
 from minicredit.kernels import reference
 from minicredit.measure import angle_to_backprop, evaluate_split
-from minicredit.signals import Stopped
+from minicredit.signals import Signals, Stopped
 
 DECAYS = ("constant", "linear", "cosine")
 WATCHED = 256                   # validation images on which the angle to backprop is measured
@@ -148,7 +148,7 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None, k
     NotSaved
         If the run cannot be saved.
     """
-    course, keeper = Course(rule, data.train, epochs, batch, decay, seed), keeper or Forgetful()
+    course, keeper = Course(rule, data.train, epochs, batch, decay, seed), keeper or Forgetful(Signals())
     watched, = data.validation.read([np.arange(min(WATCHED, data.validation.n))])
     arrays = {**rule.net.parameters(), **rule.arrays}
     done, spent, records = keeper.begin(rule, data.train, batch)

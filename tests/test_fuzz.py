@@ -59,5 +59,11 @@ def test_a_reader_that_fails_is_found(monkeypatch):
         if len(data) < 40:
             raise ValueError("a fault of ours")
     monkeypatch.setitem(READERS, "IDX", (READERS["IDX"][0], fails, False, False))
-    wrong = fuzz(200, 0, ["IDX"], told=lambda line: None)
+    wrong = fuzz(200, 0, ["IDX"], told=lambda line: None, memory=2**50)
     assert wrong and all("ValueError: a fault of ours" in text for text in wrong)
+
+
+def test_a_reader_that_takes_too_much_memory_is_found(monkeypatch):
+    monkeypatch.setitem(READERS, "IDX", (READERS["IDX"][0], lambda *_: None, False, False))
+    wrong = fuzz(10, 0, ["IDX"], told=lambda line: None, memory=1)
+    assert len(wrong) == 1 and "bytes of memory" in wrong[0]

@@ -68,7 +68,7 @@ def test_a_trial_above_the_median_of_earlier_ones_is_stopped_and_counts(tmp_path
     """Five trials are never stopped; the sixth is worse than they were at the same epoch."""
     errors = iter([[10, 9], [20, 9], [30, 9], [40, 9], [50, 9], [31, 1], [29, 1]])
     monkeypatch.setattr("minicredit.search.build", lambda *_, **__: None)
-    monkeypatch.setattr("minicredit.search.epochs", lambda *_: (
+    monkeypatch.setattr("minicredit.search.epochs", lambda *_, **__: (
         {"epoch": n, "validation_error": error} for n, error in enumerate(next(errors), 1)))
     storage = f"sqlite:///{tmp_path}/search.db"
     assert main(["search", "bp", *SMALL, "--trials", "7", "--storage", storage]) == 0

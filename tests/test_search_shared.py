@@ -1,10 +1,11 @@
 """One study, several processes: in a file of SQLite, and in a PostgreSQL server of its own."""
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import optuna
 import postgres
@@ -111,7 +112,7 @@ def test_a_search_that_is_killed_makes_up_for_the_trial_that_was_lost(tmp_path, 
     worker.communicate()
     assert [t.state for t in trials(storage)] == [STATES.RUNNING]
 
-    def quick(name, config, data, trial):
+    def quick(name, config, data, trial, signals):
         """In the place of a hundred thousand epochs."""
         return 100 * trial.params["eta"]
 
@@ -136,6 +137,23 @@ def test_a_search_that_is_stopped_says_how_to_go_on(number, tmp_path):
     assert [t.state for t in trials(storage)] == [STATES.FAIL]      # nobody waits for it
 
 
+def test_a_signal_that_arrives_where_exceptions_are_swallowed_still_stops(monkeypatch, capsys):
+    """As in a finalizer of the database's driver, of which Python only says that it ignored it."""
+    report, sent = optuna.Trial.report, []
+
+    def swallows(trial, value, step):
+        if not sent:
+            sent.append(step)
+            with suppress(BaseException):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.1)
+        report(trial, value, step)
+
+    monkeypatch.setattr(optuna.Trial, "report", swallows)
+    assert main(command("sqlite://")) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM" in capsys.readouterr().err and sent == [1]
+
+
 # Refusals -----------------------------------------------------------------------------------------
 
 def test_a_server_that_does_not_answer_is_refused_without_the_password(capsys):
@@ -151,7 +169,7 @@ def test_a_server_that_goes_away_ends_the_search_in_one_line(capsys, monkeypatch
     with postgres.server() as url:
         stopped = []
 
-        def error(name, config, data, trial):
+        def error(name, config, data, trial, signals):
             """Of the second trial the server hears nothing."""
             if trial.number == 1:
                 postgres.end(url)
