@@ -2,7 +2,7 @@
 
 A trial draws every option of the rule that has a range below, evenly on a logarithmic scale, trains
 one seed and reports the lowest validation error; a trial that is worse than the median of earlier
-ones at the same epoch is stopped.
+ones at the same epoch is stopped, but not in the first third of its epochs.
 
     random      trial n's numbers follow from the study's name and n alone: however many processes
                 share the work, and however often it is stopped, it is the same search
@@ -182,7 +182,8 @@ def search(name, config, data, trials, storage, ranges, sampler="tpe", told=prin
         raise UserError(f"--sampler: wanted one of {', '.join(SAMPLERS)}; got {sampler!r}")
     module = optuna()
     shown = re.sub(r"(//[^:/@]*):.*@", r"\1:***@", storage)            # no password in a message
-    study = begun(module, title(name, config, ranges, sampler), storage, shown)
+    study = begun(module, title(name, config, ranges, sampler), storage, shown,
+                  config["epochs"] // 3)
     from sqlalchemy.exc import SQLAlchemyError
     try:
         Search(study, name, config, data, trials, ranges, sampler, told,
@@ -196,8 +197,13 @@ def search(name, config, data, trials, storage, ranges, sampler="tpe", told=prin
     return study
 
 
-def begun(module, name, storage, shown):
+def begun(module, name, storage, shown, spared):
     """The study of this name, made if it is not there.
+
+    Parameters
+    ----------
+    spared : int
+        Epochs before which no trial is stopped.
 
     Raises
     ------
@@ -208,7 +214,8 @@ def begun(module, name, storage, shown):
         try:                                        # and one of them fails
             return module.create_study(study_name=name, storage=opened(module, storage),
                                        load_if_exists=True, direction="minimize",
-                                       pruner=module.pruners.MedianPruner(n_startup_trials=5))
+                                       pruner=module.pruners.MedianPruner(
+                                           n_startup_trials=5, n_warmup_steps=spared))
         except Exception as error:                  # of whatever database the URL names
             if last:
                 raise UserError(f"--storage: wanted a storage URL of Optuna that can be opened, "
