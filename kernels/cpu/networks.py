@@ -58,7 +58,7 @@ def product(m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, C, c0, t):
         parts(some, side, k, A, a0, a_row, a_k, B, b0 + j * panel, b_k, C, c0 + j, n)
         if some < m:
             parts(m - some, side, k, A, a0 + some * a_row, a_row, a_k, B, b0 + j * panel, b_k,
-                  t, 0, NR)
+                  t, np.int64(0), NR)
             for r in range(some, m):
                 for x in range(side):
                     C[c0 + r * n + j + x] = t[(r - some) * NR + x]
@@ -83,9 +83,9 @@ def within(B, first, k, n, P):
     memory, b0, b_k, panel : as `product` takes them
     """
     if first + k * n + width(P) <= len(B):
-        return B, first, n, 1
+        return B, first, n, np.int64(1)
     tiles.pack(B, first, n, k, n, P, 0)
-    return P, 0, width(P), k
+    return P, np.int64(0), width(P), k
 
 
 @njit(**SERIAL)
@@ -101,8 +101,8 @@ def signed(share, shares, c, x, own):
     for one in range(K):
         B, b0, b_k, panel = within(W, one * k * n, k, n, P)
         at = (one * N + first) * n
-        product(m, n, k, h, ((0 if common else one * N) + first) * k, k, 1, B, b0, b_k, panel,
-                out, at, t)
+        product(m, n, k, h, ((0 if common else one * N) + first) * k, k, np.int64(1), B, b0,
+                b_k, panel, out, at, t)
         repeat(b[one * n:one * n + n], bias)
         for row in range(at, at + m * n, many):
             rectify(out[row:min(row + many, at + m * n)], bias, s)
@@ -126,8 +126,8 @@ def back(share, shares, c, x, own):
     first, m = cut(N, share, shares), cut(N, share + 1, shares) - cut(N, share, shares)
     for one in range(K):
         tiles.pack_transposed(W, one * n * k, k, k, n, P, 0)
-        product(m, n, k, delta, (one * N + first) * k, k, 1, P, 0, NR, k, out,
-                (one * N + first) * n, t)
+        product(m, n, k, delta, (one * N + first) * k, k, np.int64(1), P, np.int64(0), NR, k,
+                out, (one * N + first) * n, t)
 
 
 @njit(**SERIAL)
@@ -147,8 +147,8 @@ def descent(share, shares, c, x, own):
         if packed != one:
             B, b0, b_k, panel = within(delta, one * N * n, N, n, P)
             packed = one
-        product(some, n, N, h, (0 if common else one * N * n_in) + first, 1, n_in,
-                B, b0, b_k, panel, G, 0, t)
+        product(some, n, N, h, (0 if common else one * N * n_in) + first, np.int64(1), n_in,
+                B, b0, b_k, panel, G, np.int64(0), t)
         g, a, z = G[:some * n], row * n, (row + some) * n
         for i in range(len(g)):
             g[i] *= scale
@@ -171,7 +171,8 @@ def slope(share, shares, c, x, own):
     for one in range(K):
         row = one * N + first
         if each < n:                        # one number for all: a matrix of one column, and sign
-            product(m, n, 1, e, row, 1, 1, s, 0, n, 1, out, row * n, t)
+            product(m, n, np.int64(1), e, row, np.int64(1), np.int64(1), s, np.int64(0), n,
+                    np.int64(1), out, row * n, t)
         for at in range(row * n, (row + m) * n, many):
             end = min(at + many, (row + m) * n)
             if each < n:

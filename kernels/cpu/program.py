@@ -90,8 +90,8 @@ def product(share, shares, c, x, own):
             tiles.pack_transposed(B, j * k, k, k, side, P, 0)
         else:
             tiles.pack(B, j, n, k, side, P, 0)
-        tiles.product(last - first, side, k, A, first * k, k, 1, P, 0, out, first * n + j, n,
-                      False, t)
+        tiles.product(last - first, side, k, A, first * k, k, np.int64(1), P, np.int64(0), out,
+                      first * n + j, n, np.bool_(False), t)
     if c[3]:
         follow(c[8], out[first * n:last * n], memory(c[3], n, own), n)
 
@@ -122,7 +122,7 @@ def block(rows, n, N, h, first, n_in, P, G, t, begin, end):
     Meanwhile the lines from `begin` to `end` are claimed, some with every tile: the weights that
     the block is for, which other threads have read since this one wrote them.
     """
-    NR, count = width(G), -(-rows // MR)
+    NR, count, no = width(G), -(-rows // MR), np.bool_(False)
     least = rows // count
     more = rows - least * count                     # tiles that have a row more than the least
     step = -(-(end - begin) // (count * -(-n // NR) * LINE)) * LINE
@@ -133,9 +133,11 @@ def block(rows, n, N, h, first, n_in, P, G, t, begin, end):
             for line in range(begin, min(begin + step, end), LINE):
                 claim(line)
             if side == NR:
-                tiles.tile(high, NR, h, first + r, 1, n_in, P, j * N, NR, N, G, r * n + j, n, False)
+                tiles.tile(high, NR, h, first + r, np.int64(1), n_in, P, j * N, NR, N, G, r * n + j, n,
+                           no)
             else:
-                tiles.tile(high, side, h, first + r, 1, n_in, P, j * N, NR, N, t, r * NR, NR, False)
+                tiles.tile(high, side, h, first + r, np.int64(1), n_in, P, j * N, NR, N, t, r * NR, NR,
+                           no)
             begin, r = begin + step, r + high
         if side < NR:
             tiles.unpack(rows, side, t, NR, G, j, n)
@@ -150,7 +152,7 @@ def gradient(share, shares, c, x, own):
     w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
                   memory(c[10], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
-    tiles.pack(delta, 0, n_out, N, n_out, P, 0)
+    tiles.pack(delta, np.int64(0), n_out, N, n_out, P, 0)
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)

@@ -3,24 +3,26 @@
     ops = Recorder()                has the names of this backend, and is handed on like it
     ops.take(rule.step, x, y)       rule.step(x, y): recorded the first time, played back after that
 
-A recorded step runs as it always does, operation by operation, and every one is written down: its
-name, its arguments, its result.  To play it back, the rule's own Python runs again, but nothing is
-computed: each operation is compared with what is written down, gets the numbers that changed
-(learning rates, the keys of the noise), and hands out the array it handed out before.  At the end
-`program` computes everything in one call.  So the rule stays what one reads, there is no second
-version of it, and a step costs Python about a microsecond an operation.
+While a step is recorded every operation is written down: its name, its arguments, and the array
+that it hands out, which is of the right shape and promised, not computed.  At the end `program`
+computes everything in one call.  To play a step back the rule's own Python runs again: each
+operation is compared with what is written down, gets the numbers that changed (learning rates, the
+keys of the noise), and hands out the array it handed out before.  So the rule stays what one reads,
+there is no second version of it, a step costs Python about a microsecond an operation, and of
+everything that could be compiled only the program is.
 
-Where a rule does something else than was written down (another optimiser state, an array that is
-new each time), what was promised so far is computed at once, operation by operation, and the step
-goes on in the ordinary way; after PATIENCE such steps a rule is not recorded again.  Wide layers
-are not recorded either: their products keep all cores busy for long, and BLAS cuts those better.
+Where there is no instruction for what a rule does, or it does something else than was written down
+(another optimiser state, an array that is new each time), what was promised so far is computed at
+once, operation by operation, and the step goes on in the ordinary way; after PATIENCE such steps a
+rule is not recorded again.  Wide layers are not recorded either: their products keep all cores busy
+for long, and BLAS cuts those better.
 """
 import inspect
 
 import numpy as np
 
-from minicredit.kernels import cpu
-from minicredit.kernels.cpu.schedule import compiled, instructed
+from minicredit.kernels import cpu, reference
+from minicredit.kernels.cpu.schedule import IN_PLACE, compiled, instructed
 
 NAMES = [name for name, f in vars(cpu).items() if inspect.isfunction(f) and name != "take"]
 ARITHMETIC = {np.add: "add", np.subtract: "subtract", np.multiply: "multiply"}
@@ -86,12 +88,24 @@ def bare(x):
     return x.view(np.ndarray) if isinstance(x, Recorded) else x
 
 
-def plainly(name, args):
+def plainly(name, args, ops=cpu):
     """An operation, carried out."""
     args = [bare(a) for a in args]
-    if name in ("add", "subtract", "multiply"):
+    if name in ARITHMETIC.values():
         return getattr(np, name)(*args)
-    return getattr(cpu, name)(*args)
+    return getattr(ops, name)(*args)
+
+
+def promised(name, args):
+    """Arrays like those an operation makes; None where it only changes what there is.
+
+    The reference makes them: nothing has to be compiled for that.  Their numbers are of no use, as
+    what they come from may only be promised itself.
+    """
+    if name in IN_PLACE:
+        return None
+    with np.errstate(all="ignore"):
+        return plainly(name, args, reference)
 
 
 class Recorder:
@@ -129,17 +143,18 @@ class Recorder:
     def record(self, key, learn, x, y):
         """learn(x, y), written down."""
         self.tape = tape = Tape(self, x, y)
-        self.busy, self.playing = True, False
-        try:
-            result = learn(tape.x, tape.y)
-        finally:
-            left, self.busy, self.tape = not self.busy, False, None
-        program = compiled(tape) if tape.possible and not left else None
-        if program is None:
-            again = left and tape.possible
-            self.failures[key] = self.failures.get(key, 0) + (1 if again else PATIENCE + 1)
+        self.busy, self.playing, self.at = True, False, 0
+        result, stayed = self.kept_to(tape, learn)
+        tape.program = compiled(tape) if stayed else None
+        if tape.program is not None:
+            self.tapes[key] = tape
+            tape.program.run(x, y)
         else:
-            tape.program, self.tapes[key] = program, tape
+            if stayed:
+                self.make_good()
+            again = not stayed and tape.possible
+            self.failures[key] = self.failures.get(key, 0) + (1 if again else PATIENCE + 1)
+        self.tape = None
         return finished(result)
 
     def play(self, key, tape, learn, x, y):
@@ -147,6 +162,16 @@ class Recorder:
         self.tape, self.at = tape, 0
         self.busy = self.playing = True
         tape.source = x, y
+        result, stayed = self.kept_to(tape, learn)
+        if stayed:
+            tape.program.run(*tape.source)
+        else:
+            del self.tapes[key]
+            self.failures[key] = self.failures.get(key, 0) + 1
+        return finished(result)
+
+    def kept_to(self, tape, learn):
+        """What a step returns, and whether all of it is on the tape."""
         try:
             result = learn(tape.x, tape.y)
             if self.busy and self.at < len(tape.entries):
@@ -157,12 +182,7 @@ class Recorder:
             raise
         finally:
             stayed, self.busy = self.busy, False
-        if stayed:
-            tape.program.run(*tape.source)
-        else:
-            del self.tapes[key]
-            self.failures[key] = self.failures.get(key, 0) + 1
-        return finished(result)
+        return result, stayed
 
     def did(self, name, args):
         """One operation of a step: written down, or compared with what is."""
@@ -174,17 +194,18 @@ class Recorder:
                 return entry.result
             self.leave(f"{name} came where something else was recorded")
             return plainly(name, args)
-        result = plainly(name, args)
+        result = promised(name, args) if instructed(name) else None
         if not instructed(name, result, WIDEST):
             tape.possible = False
-            tape.entries.clear()                    # or all of a large step would be kept
             self.leave(f"there is no instruction for {name}, or it is too wide")
-            return result
+            tape.entries.clear()                    # or all of a large step would be kept
+            return plainly(name, args)
         if isinstance(result, tuple):
             result = tuple(self.watch(r) for r in result)
         elif result is not None:
             result = self.watch(result)
         tape.entries.append(Entry(name, args, result))
+        self.at += 1
         return result
 
     def watch(self, array):
@@ -195,16 +216,18 @@ class Recorder:
 
     def leave(self, why):
         """The rest of this step as it is; what was promised is computed first."""
-        self.busy = False
-        self.why = why
-        if self.playing:
-            self.tape.source_into()
-            for entry in self.tape.entries[:self.at]:
-                results = plainly(entry.name, entry.args)
-                for old, new in zip(entry.outputs(), results if isinstance(results, tuple)
-                                    else (results,)):
-                    if old is not None:
-                        bare(old)[...] = new
+        self.busy, self.why = False, why
+        self.make_good()
+
+    def make_good(self):
+        """Compute what was promised, operation by operation."""
+        self.tape.source_into()
+        for entry in self.tape.entries[:self.at]:
+            results = plainly(entry.name, entry.args)
+            for old, new in zip(entry.outputs(), results if isinstance(results, tuple)
+                                else (results,)):
+                if old is not None:
+                    bare(old)[...] = new
 
 
 def finished(result):

@@ -20,6 +20,9 @@ KINDS = {"sgd": do.SGD, "momentum": do.MOMENTUM, "manhattan": do.MANHATTAN, "rms
          "rmsprop_centred": do.CENTRED, "adam": do.ADAM, "leak": do.LEAK}
 
 
+IN_PLACE = {*KINDS, "keep_signs"}       # operations that make nothing new
+
+
 class Impossible(Exception):
     """There is no instruction for what a step did."""
 
@@ -406,8 +409,8 @@ class Program:
             raise IndexError("softmax_xent: a label that there is not")
 
 
-def instructed(name, result, widest):
-    """Whether there is an instruction for an operation, and what it gave is not too wide."""
+def instructed(name, result=None, widest=0):
+    """Whether there is an instruction for an operation, and what it gives is not too wide."""
     arrays = result if isinstance(result, tuple) else () if result is None else (result,)
     return hasattr(Compiler, name) and all(a.shape[-1] <= widest
                                            for a in arrays if a.ndim > 1 and a.size)

@@ -11,7 +11,8 @@ sums that do not wait for one another, which is what hides how long one multipli
     T       the next row t_row further on; whole vectors are written, so up to NR - 1 numbers
             beyond the last column
 
-All in flat memory.  The sums are vectors, which Numba's loops cannot be made to keep in registers,
+All in flat memory.  An integer that is written out, 1, is a type of its own to Numba, and what it is
+handed to is compiled once more for it; so these functions are handed np.int64(1).  The sums are vectors, which Numba's loops cannot be made to keep in registers,
 so the tile is written in the compiler's own language; each such function has a plain twin, which is
 what runs when Numba compiles nothing.  Tile and vector are this processor's.
 """
@@ -450,7 +451,7 @@ def product(m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
         if width == NR:
             strip(m, NR, A, a0, a_row, a_k, P, here, NR, k, T, t0 + first, t_row, more)
             continue
-        strip(m, width, A, a0, a_row, a_k, P, here, NR, k, t, 0, NR, False)
+        strip(m, width, A, a0, a_row, a_k, P, here, NR, k, t, np.int64(0), NR, np.bool_(False))
         for r in range(m):
             for j in range(width):
                 at = t0 + r * t_row + first + j
