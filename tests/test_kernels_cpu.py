@@ -66,7 +66,7 @@ def multiplied(A, B, transposed=False, more=None):
     a_row, a_k = (1, step) if transposed else (step, 1)
     T, first, t_row = wide(np.full((m, n), np.nan, A.dtype) if more is None else more)
     t = np.full(m * tiles.NR[A.dtype.name], np.nan, A.dtype)
-    tiles.product(m, n, k, memory, start, a_row, a_k, packed(B), 0,
+    tiles.product(tiles.address(A.dtype), m, n, k, memory, start, a_row, a_k, packed(B), 0,
                   T, first, t_row, more is not None, t)
     T = T.reshape(m + 2, n + 3)
     assert (T[[0, -1]] == 1e6).all() and (T[:, [0, 1, -1]] == 1e6).all(), "wrote outside"
@@ -101,7 +101,8 @@ def test_a_nan_reaches_its_row_or_its_column_and_no_other(dtype):
 def test_a_tile_reads_rows_that_lie_apart_as_they_lie():
     B, A = numbers("float32", 11, 3 * NR), numbers("float32", MR, 11)
     T = np.empty(MR * NR, "float32")
-    tiles.tile(MR, NR, A.reshape(-1), 0, 11, 1, B.reshape(-1), NR, 3 * NR, 11, T, 0, NR, False)
+    tiles.strip(tiles.address(A.dtype), MR, 2 * tiles.VECTORS, A.reshape(-1), 0, 11, 1,
+                B.reshape(-1), NR, 3 * NR, 11, T, 0, NR, False)
     want = A.astype("float64") @ B[:, NR:2 * NR]
     assert_close(T.reshape(MR, NR), want, 11, np.abs(A) @ np.abs(B[:, NR:2 * NR]))
 
@@ -143,7 +144,7 @@ def by_blocks(cut, K, m, n, k, ta, tb, f="float32"):
     b, sign, C = numbers(f, K, n), np.sign(numbers(f, n)), np.full((K, m, n), np.nan, f)
     rows, wide = cut
     for at in range(K * -(-m // rows) * -(-n // wide)):
-        products.numbered(at, A.reshape(-1), ta, B.reshape(-1), tb, b.reshape(-1), sign,
+        products.numbered(tiles.address(A.dtype), at, A.reshape(-1), ta, B.reshape(-1), tb, b.reshape(-1), sign,
                           products.SIGNED, 1 / m, (m, n, k, 0), cut, C.reshape(-1))
     return C
 

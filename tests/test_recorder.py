@@ -6,7 +6,8 @@ from conftest import FLOOR, TIMES, batches, build, course, rule_of, same
 from numba import get_num_threads, set_num_threads
 
 from minicredit import coherent, data
-from minicredit.kernels import load, recording
+from minicredit.kernels import cpu, load, recording
+from minicredit.kernels.cpu import recorder
 from minicredit.measure import evaluate
 from minicredit.rules import RULES
 
@@ -144,6 +145,20 @@ def test_a_step_that_does_something_else_than_was_recorded_is_still_that_step(mo
     (want, w, b), (got, w2, b2) = results
     assert all(np.allclose(u, v, atol=1e-6) for u, v in zip(got, want) if v is not None)
     assert np.allclose(w2, w, atol=1e-6) and np.allclose(b2, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bp", "dtp", "ao-sdtp", "kolen-pollack", "kickback"])
+def test_while_a_step_is_recorded_no_operation_is_compiled(name, monkeypatch):
+    """What would be computed twice would be compiled twice, and somebody waits for it."""
+    def never(*_):
+        raise AssertionError("computed, not promised")
+    for operation in recorder.NAMES:
+        if operation not in ("asarray", "to_numpy"):
+            monkeypatch.setattr(cpu, operation, never)
+    rule, want = rule_of(name, "numba"), rule_of(name, "numpy")
+    (x, y), = batches(1)
+    losses = [one.net.ops.take(one.step, x, y) for one in (rule, want)]
+    assert rule.net.ops.tapes and np.allclose(*losses, rtol=1e-4)
 
 
 def test_what_a_step_returned_is_not_written_over_by_the_next():

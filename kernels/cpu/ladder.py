@@ -16,6 +16,7 @@ idea is worth on a machine.
 import numpy as np
 from numba import njit
 
+from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.products import PLAIN, in_turn
 from minicredit.kernels.cpu.threads import FUSED, SERIAL
 
@@ -142,7 +143,7 @@ def vector_tile(A, B, C):
         C[:] = 0
         return
     a, b, c = A.reshape(-1), B.reshape(-1), C.reshape(-1)
-    in_turn(a, False, b, False, c, c, PLAIN, 1.0, 1, m, n, K, 0, c)
+    in_turn(tiles.address(a.dtype), a, False, b, False, c, c, PLAIN, 1.0, 1, m, n, K, 0, c)
 
 
 RUNGS = three_loops, along_rows, blocks, plain_tile, plain_panels, vector_tile

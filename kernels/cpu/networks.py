@@ -19,7 +19,7 @@ from numba import njit
 
 from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.addresses import memory
-from minicredit.kernels.cpu.program import BLOCK, JOIN, MR, cut, descend, there, width
+from minicredit.kernels.cpu.program import BLOCK, JOIN, MR, TILE, cut, descend, there, width
 from minicredit.kernels.cpu.threads import FUSED, SERIAL
 
 SIGNED, BACK, SLOPE, DESCENT, BIASES, KEEP, TOTALS = range(JOIN + 1, JOIN + 8)
@@ -44,7 +44,7 @@ def repeat(row, out):
 # Products -----------------------------------------------------------------------------------------
 
 @njit(**SERIAL)
-def product(m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, C, c0, t):
+def product(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, C, c0, t):
     """C = A B, m x n, the rows of C one after the other, and no more than these is written.
 
     B : columns j, j + 1, .. of it, for j = 0, NR, .., begin j `panel` further on, rows b_k apart
@@ -55,10 +55,10 @@ def product(m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, C, c0, t):
     while j >= 0:                           # the last panel first: what it writes beyond a row, the
         side = min(NR, n - j)               # first one writes over
         some = m if side % half == 0 else 0 if k > DEEP else max(0, m - MR)
-        parts(some, side, k, A, a0, a_row, a_k, B, b0 + j * panel, b_k, C, c0 + j, n)
+        parts(how, some, side, k, A, a0, a_row, a_k, B, b0 + j * panel, b_k, C, c0 + j, n)
         if some < m:
-            parts(m - some, side, k, A, a0 + some * a_row, a_row, a_k, B, b0 + j * panel, b_k,
-                  t, np.int64(0), NR)
+            parts(how, m - some, side, k, A, a0 + some * a_row, a_row, a_k, B, b0 + j * panel,
+                  b_k, t, 0, NR)
             for r in range(some, m):
                 for x in range(side):
                     C[c0 + r * n + j + x] = t[(r - some) * NR + x]
@@ -66,12 +66,12 @@ def product(m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, C, c0, t):
 
 
 @njit(**SERIAL)
-def parts(m, n, k, A, a0, a_row, a_k, B, b0, b_k, T, t0, t_row):
+def parts(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, T, t0, t_row):
     """T = A B, n <= NR, in parts of k: so much of B stays near for all rows."""
-    deep = -(-k // -(-k // DEEP))
+    deep, halves = -(-k // -(-k // DEEP)), -(-2 * n // tiles.lanes(T))
     for k0 in range(0, k, deep):
-        tiles.strip_in_halves(m, n, A, a0 + k0 * a_k, a_row, a_k, B, b0 + k0 * b_k, b_k,
-                              min(deep, k - k0), T, t0, t_row, k0 > 0)
+        tiles.strip(how, m, halves, A, a0 + k0 * a_k, a_row, a_k, B, b0 + k0 * b_k, b_k,
+                    min(deep, k - k0), T, t0, t_row, k0 > 0)
 
 
 @njit(**SERIAL)
@@ -83,9 +83,9 @@ def within(B, first, k, n, P):
     memory, b0, b_k, panel : as `product` takes them
     """
     if first + k * n + width(P) <= len(B):
-        return B, first, n, np.int64(1)
+        return B, first, n, 1
     tiles.pack(B, first, n, k, n, P, 0)
-    return P, np.int64(0), width(P), k
+    return P, 0, width(P), k
 
 
 @njit(**SERIAL)
@@ -101,7 +101,7 @@ def signed(share, shares, c, x, own):
     for one in range(K):
         B, b0, b_k, panel = within(W, one * k * n, k, n, P)
         at = (one * N + first) * n
-        product(m, n, k, h, ((0 if common else one * N) + first) * k, k, np.int64(1), B, b0,
+        product(c[TILE], m, n, k, h, ((0 if common else one * N) + first) * k, k, 1, B, b0,
                 b_k, panel, out, at, t)
         repeat(b[one * n:one * n + n], bias)
         for row in range(at, at + m * n, many):
@@ -126,7 +126,7 @@ def back(share, shares, c, x, own):
     first, m = cut(N, share, shares), cut(N, share + 1, shares) - cut(N, share, shares)
     for one in range(K):
         tiles.pack_transposed(W, one * n * k, k, k, n, P, 0)
-        product(m, n, k, delta, (one * N + first) * k, k, np.int64(1), P, np.int64(0), NR, k,
+        product(c[TILE], m, n, k, delta, (one * N + first) * k, k, 1, P, 0, NR, k,
                 out, (one * N + first) * n, t)
 
 
@@ -147,8 +147,8 @@ def descent(share, shares, c, x, own):
         if packed != one:
             B, b0, b_k, panel = within(delta, one * N * n, N, n, P)
             packed = one
-        product(some, n, N, h, (0 if common else one * N * n_in) + first, np.int64(1), n_in,
-                B, b0, b_k, panel, G, np.int64(0), t)
+        product(c[TILE], some, n, N, h, (0 if common else one * N * n_in) + first, 1, n_in,
+                B, b0, b_k, panel, G, 0, t)
         g, a, z = G[:some * n], row * n, (row + some) * n
         for i in range(len(g)):
             g[i] *= scale
@@ -171,8 +171,8 @@ def slope(share, shares, c, x, own):
     for one in range(K):
         row = one * N + first
         if each < n:                        # one number for all: a matrix of one column, and sign
-            product(m, n, np.int64(1), e, row, np.int64(1), np.int64(1), s, np.int64(0), n,
-                    np.int64(1), out, row * n, t)
+            product(c[TILE], m, n, 1, e, row, 1, 1, s, 0, n,
+                    1, out, row * n, t)
         for at in range(row * n, (row + m) * n, many):
             end = min(at + many, (row + m) * n)
             if each < n:

@@ -85,7 +85,7 @@ def straight(m, k, A, a0, ta, step):
 
 
 @njit(**INLINE)
-def panels(m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
+def panels(how, m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
     """T = A P, or T += A P if `more`, for packed panels P with c columns; whole vectors of T."""
     NR = tiles.VECTORS * tiles.lanes(T)
     rows = m
@@ -93,12 +93,13 @@ def panels(m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
         rows = max(1, NEAR // (k * T.itemsize) // tiles.MR) * tiles.MR
     for r in range(0, m, rows):
         for first in range(0, c, NR):
-            tiles.strip(min(rows, m - r), min(NR, c - first), A, a0 + r * a_row, a_row, a_k,
-                        P, first * k, NR, k, T, t0 + r * t_row + first, t_row, more)
+            tiles.strip(how, min(rows, m - r), tiles.halves(min(NR, c - first), T), A,
+                        a0 + r * a_row, a_row, a_k, P, first * k, NR, k, T,
+                        t0 + r * t_row + first, t_row, more)
 
 
 @njit(**INLINE)
-def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row, S):
+def columns(how, m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row, S):
     """T = alpha A op(B) for c columns, at most GROUP panels; whole vectors of T are written.
 
     If there is an S, it gets the sums of the columns of alpha op(B): one more row, of ones.
@@ -117,11 +118,11 @@ def columns(m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_row, 
         for ones in range(2 if len(S) else 1):
             rows, M, m0, m_row, m_k, R, r0 = ((1, one, 0, 0, 0, S, 0) if ones else
                                               (m, A, a0 + k0 * a_k, a_row, a_k, T, t0))
-            panels(rows, c, d, M, m0, m_row, m_k, P, R, r0, t_row, k0 > 0)
+            panels(how, rows, c, d, M, m0, m_row, m_k, P, R, r0, t_row, k0 > 0)
 
 
 @njit(**INLINE)
-def block(m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc, sums):
+def block(how, m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc, sums):
     """C = alpha op(A) op(B), m x c, in flat memory, rows of it lda, ldb and ldc numbers apart.
 
     sums : room for c sums of alpha op(B)'s columns, or for none
@@ -136,7 +137,7 @@ def block(m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc, sums):
         width, there = min(side, c - j), b0 + (j * ldb if tb else j)
         aside = width % NR > 0 or depth(k, C) < k
         R, r0, r_row = (T, 0, side) if aside else (C, c0 + j, ldc)
-        columns(m, width, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, R, r0, r_row, S)
+        columns(how, m, width, k, A, a0, a_row, a_k, B, there, ldb, tb, one, P, R, r0, r_row, S)
         if aside:
             tiles.unpack(m, width, T, side, C, c0 + j, ldc)
         if len(sums):
@@ -164,7 +165,7 @@ def cut(m, n, K, NR, threads):
 
 
 @njit(**SERIAL)
-def numbered(at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, C):
+def numbered(how, at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, C):
     """Block `at` of K products, and what follows it."""
     m, n, k, step = sizes                           # C[i] is m x n; A[i + 1] begins `step` later
     rows, wide = cut
@@ -174,26 +175,27 @@ def numbered(at, A, ta, B, tb, b, sign, f, alpha, sizes, cut, C):
     h, w, first = min(rows, m - r), min(wide, n - j), i * m * n + r * n + j
     A_first, B_first = i * step + (r if ta else r * k), i * k * n + (j * k if tb else j)
     part = b[i * n + j:i * n + j + w]
-    block(h, w, k, A, A_first, ta, m if ta else k, B, B_first, tb, k if tb else n, alpha,
+    block(how, h, w, k, A, A_first, ta, m if ta else k, B, B_first, tb, k if tb else n, alpha,
           C, first, n, part if f == SUMS and r == 0 else part[:0])
     if f not in (PLAIN, SUMS):
         follow(C, first, h, w, n, part, sign[j:j + w], f)
 
 
 @njit(**SERIAL)
-def in_turn(A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
+def in_turn(how, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
     """All blocks, in one thread."""
     sizes = parted(m, MOST), n
     for at in range(K * -(-m // sizes[0])):
-        numbered(at, A, ta, B, tb, b, sign, f, alpha, (m, n, k, step), sizes, C)
+        numbered(how, at, A, ta, B, tb, b, sign, f, alpha, (m, n, k, step), sizes, C)
 
 
 @njit(**PARALLEL)
-def at_once(threads, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
+def at_once(how, threads, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, C):
     """All blocks, each in some thread; none touches what another writes."""
     rows, wide = cut(m, n, K, tiles.VECTORS * tiles.lanes(C), threads)
     for at in prange(K * -(-m // rows) * -(-n // wide)):
-        numbered(np.intp(at), A, ta, B, tb, b, sign, f, alpha, (m, n, k, step), (rows, wide), C)
+        numbered(how, np.intp(at), A, ta, B, tb, b, sign, f, alpha, (m, n, k, step), (rows, wide),
+                 C)
 
 
 def products(A, ta, B, tb, sizes, out, f=PLAIN, b=None, sign=None, alpha=1.0, K=1):
@@ -213,7 +215,8 @@ def products(A, ta, B, tb, sizes, out, f=PLAIN, b=None, sign=None, alpha=1.0, K=
     m, n, k, step = sizes
     b, sign = out if b is None else b, out if sign is None else sign        # of the right type
     threads = get_num_threads() if K * m * n * k > SMALL_PRODUCT else 1
+    how = tiles.address(out.dtype)
     if threads > 1:
-        at_once(threads, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, out)
+        at_once(how, threads, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, out)
     else:
-        in_turn(A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, out)
+        in_turn(how, A, ta, B, tb, b, sign, f, alpha, K, m, n, k, step, out)

@@ -41,6 +41,7 @@ LINEAR, TANH, RELU = range(3)
 SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK = range(7)
 ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, COPY, SIGNS = range(8)
 INTS, FLOATS = 16, 8                            # of an instruction
+TILE, WHO = INTS - 2, INTS - 1                  # integers of all: addresses of `tiles` and of its own
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
 GROUP = 4                                       # panels packed at a time
@@ -90,8 +91,8 @@ def product(share, shares, c, x, own):
             tiles.pack_transposed(B, j * k, k, k, side, P, 0)
         else:
             tiles.pack(B, j, n, k, side, P, 0)
-        tiles.product(last - first, side, k, A, first * k, k, np.int64(1), P, np.int64(0), out,
-                      first * n + j, n, np.bool_(False), t)
+        tiles.product(c[TILE], last - first, side, k, A, first * k, k, 1, P, 0, out,
+                      first * n + j, n, False, t)
     if c[3]:
         follow(c[8], out[first * n:last * n], memory(c[3], n, own), n)
 
@@ -116,28 +117,29 @@ def descend(kind, x, w, g, s, u, v):
 
 
 @njit(**SERIAL)
-def block(rows, n, N, h, first, n_in, P, G, t, begin, end):
+def block(how, rows, n, N, h, first, n_in, P, G, t, begin, end):
     """G = h^T delta for so many columns of h, from `first` on; P is delta, in panels.
 
     Meanwhile the lines from `begin` to `end` are claimed, some with every tile: the weights that
     the block is for, which other threads have read since this one wrote them.
     """
-    NR, count, no = width(G), -(-rows // MR), np.bool_(False)
+    NR, count = width(G), -(-rows // MR)
     least = rows // count
     more = rows - least * count                     # tiles that have a row more than the least
     step = -(-(end - begin) // (count * -(-n // NR) * LINE)) * LINE
     for j in range(0, n, NR):
         side, r = min(NR, n - j), 0
+        halves = tiles.halves(side, G)
         for i in range(count):
             high = least + (i < more)
             for line in range(begin, min(begin + step, end), LINE):
                 claim(line)
             if side == NR:
-                tiles.tile(high, NR, h, first + r, np.int64(1), n_in, P, j * N, NR, N, G, r * n + j, n,
-                           no)
+                tiles.strip(how, high, halves, h, first + r, 1, n_in, P, j * N, NR, N, G, r * n + j,
+                            n, False)
             else:
-                tiles.tile(high, side, h, first + r, np.int64(1), n_in, P, j * N, NR, N, t, r * NR, NR,
-                           no)
+                tiles.strip(how, high, halves, h, first + r, 1, n_in, P, j * N, NR, N, t, r * NR, NR,
+                            False)
             begin, r = begin + step, r + high
         if side < NR:
             tiles.unpack(rows, side, t, NR, G, j, n)
@@ -152,13 +154,14 @@ def gradient(share, shares, c, x, own):
     w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
                   memory(c[10], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
-    tiles.pack(delta, np.int64(0), n_out, N, n_out, P, 0)
+    tiles.pack(delta, 0, n_out, N, n_out, P, 0)
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
         g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
         begin = c[7] + a * own.itemsize
-        block(rows, n_out, N, h, first, n_in, P, G, t, begin, begin + len(g) * own.itemsize)
+        block(c[TILE], rows, n_out, N, h, first, n_in, P, G, t, begin,
+              begin + len(g) * own.itemsize)
         for i in range(len(g)):
             g[i] *= scale
         descend(c[6], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
@@ -324,7 +327,7 @@ def stage(first, last, code, floats, share, shares, scratch, room):
     """One share of the instructions between two places where all wait."""
     for i in range(first, last):
         row = code[i]
-        call(row[INTS - 1], (row.ctypes.data, floats[i].ctypes.data, share, shares, scratch, room))
+        call(row[WHO], (row.ctypes.data, floats[i].ctypes.data, share, shares, scratch, room))
 
 
 @njit(**PARALLEL)
@@ -340,7 +343,7 @@ def run(waits, code, floats, shares, scratch, room):
     Parameters
     ----------
     waits : list of int; 0, ..., the number of instructions
-    code : int64 (instructions, INTS); the last of a row is what `addresses.call` takes
+    code : int64 (instructions, INTS); WHO of a row is what `addresses.call` takes
     floats : float64 (instructions, FLOATS)
     shares : int, threads
     scratch : address of (shares, room) numbers of the type that everything has

@@ -393,7 +393,7 @@ class Program:
         self.room = compiler.room
         self.scratch = np.empty((0, self.room), self.dtype)
         for row in self.code:
-            row[do.INTS - 1] = function(row[0], self.dtype)
+            row[do.WHO], row[do.TILE] = function(row[0], self.dtype), tiles.address(self.dtype)
 
     def run(self, x, y):
         """The step, on another batch."""

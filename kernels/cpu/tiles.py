@@ -11,12 +11,14 @@ sums that do not wait for one another, which is what hides how long one multipli
     T       the next row t_row further on; whole vectors are written, so up to NR - 1 numbers
             beyond the last column
 
-All in flat memory.  An integer that is written out, 1, is a type of its own to Numba, and what it is
-handed to is compiled once more for it; so these functions are handed np.int64(1).  The sums are vectors, which Numba's loops cannot be made to keep in registers,
+All in flat memory.  The sums are vectors, which Numba's loops cannot be made to keep in registers,
 so the tile is written in the compiler's own language; each such function has a plain twin, which is
-what runs when Numba compiles nothing.  Tile and vector are this processor's.
+what runs when Numba compiles nothing.  Tile and vector are this processor's.  There is a tile for
+every number of rows and halves of a vector, which takes the compiler seconds: so all are one function
+that is called by its address, `address`, and is compiled once, not again into whoever calls it.
 """
 import platform
+from functools import cache
 
 import llvmlite.binding
 import numpy as np
@@ -25,6 +27,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from minicredit.kernels.cpu.addresses import address_of, call, memory
 from minicredit.kernels.cpu.threads import SERIAL
 
 WORD, INDEX = cgutils.intp_t, ir.IntType(32)
@@ -404,43 +407,54 @@ def pack_transposed(B, b0, b_row, k, n, P, p0):
         transpose(B, b0 + first * b_row, b_row, k, width, P, here, NR)
 
 
-@njit(**SERIAL)
-def tile(rows, n, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
-    """T = A B, or T += A B if `more`, for `rows` <= MR rows and n <= NR columns; see above."""
-    L = lanes(A)
-    one_tile(rows, -(-n // L), A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more)
+def by_address(real):
+    """The tile as C sees it: everything by address.  Numbers of type `real`."""
+    like = np.empty(0, real)
 
-
-@njit(**SERIAL)
-def strip(m, n, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
-    """The same for any number m of rows: in tiles of MR rows, or nearly, all alike."""
-    L, tiles, r = lanes(A), -(-m // MR), 0
-    vectors = -(-n // L)
-    for left in range(tiles, 0, -1):
-        rows = -(-(m - r) // left)
-        one_tile(rows, vectors, A, a0 + r * a_row, a_row, a_k, B, b0, b_k, k,
-                 T, t0 + r * t_row, t_row, more)
-        r += rows
-
-
-@njit(**SERIAL)
-def strip_in_halves(m, n, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
-    """`strip`, but that half a vector is enough for what is left of n."""
-    L, tiles, r = lanes(A), -(-m // MR), 0
-    halves = -(-2 * n // L)
-    for left in range(tiles, 0, -1):
-        rows = -(-(m - r) // left)
+    def tile_at(rows, halves, a, a_row, a_k, b, b_k, k, t, t_row, more):
+        A, B, T = memory(a, 1, like), memory(b, 1, like), memory(t, 1, like)
         if halves % 2:
-            odd_tile(rows, halves, A, a0 + r * a_row, a_row, a_k, B, b0, b_k, k,
-                     T, t0 + r * t_row, t_row, more)
+            odd_tile(rows, halves, A, 0, a_row, a_k, B, 0, b_k, k, T, 0, t_row, more != 0)
         else:
-            one_tile(rows, halves // 2, A, a0 + r * a_row, a_row, a_k, B, b0, b_k, k,
-                     T, t0 + r * t_row, t_row, more)
+            one_tile(rows, halves // 2, A, 0, a_row, a_k, B, 0, b_k, k, T, 0, t_row, more != 0)
+
+    return tile_at
+
+
+@cache
+def address(real):
+    """Where the tile of a type is: what the functions below take as `how`."""
+    return address_of(by_address(real), 11)
+
+
+@njit(**SERIAL)
+def place(A, a0):
+    """The address of number a0 of flat memory."""
+    return np.int64(A.ctypes.data) + a0 * A.itemsize
+
+
+@njit(**SERIAL)
+def halves(n, like):
+    """How many halves of a vector n columns are; whole vectors."""
+    return 2 * -(-n // lanes(like))
+
+
+@njit(**SERIAL)
+def strip(how, m, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+    """T = A B, or T += A B if `more`, for any number m of rows and some halves of a vector; see above.
+
+    In tiles of MR rows, or nearly, all alike.
+    """
+    a, b, t, tiles, r = place(A, a0), place(B, b0), place(T, t0), -(-m // MR), 0
+    for left in range(tiles, 0, -1):
+        rows = -(-(m - r) // left)
+        call(how, (rows, halves, a + r * a_row * A.itemsize, a_row, a_k, b, b_k, k,
+                   t + r * t_row * A.itemsize, t_row, np.int64(more)))
         r += rows
 
 
 @njit(**SERIAL)
-def product(m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
+def product(how, m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
     """T = A B, or T += A B, m x n, for a B in the panels of `pack`; writes no more than T.
 
     t : room for m NR numbers
@@ -449,9 +463,9 @@ def product(m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
     for first in range(0, n, NR):
         width, here = min(NR, n - first), p0 + first * k
         if width == NR:
-            strip(m, NR, A, a0, a_row, a_k, P, here, NR, k, T, t0 + first, t_row, more)
+            strip(how, m, 2 * VECTORS, A, a0, a_row, a_k, P, here, NR, k, T, t0 + first, t_row, more)
             continue
-        strip(m, width, A, a0, a_row, a_k, P, here, NR, k, t, np.int64(0), NR, np.bool_(False))
+        strip(how, m, halves(width, A), A, a0, a_row, a_k, P, here, NR, k, t, 0, NR, False)
         for r in range(m):
             for j in range(width):
                 at = t0 + r * t_row + first + j
