@@ -182,7 +182,7 @@ def look_for(args, command):
     compare.check(config, data)
     foreseen(config, data, args.memory)
     told = (lambda text: None) if args.quiet else lambda text: print(text, flush=True)
-    ranges = search.searched(args.rule, given_options(args))
+    ranges = search.searched(args.rule, given_options(args), args.range)
     try:
         with Signals() as signals:
             study = search.search(args.rule, config, data, args.trials, args.storage, ranges,
@@ -218,13 +218,16 @@ def run_again(args, command):
     return 0
 
 
+OF_SEARCH = "--trials", "--storage", "--sampler", "--range"
+
+
 def as_training(command):
     """The `train` command that takes the same options as this `search` command."""
     words, kept = iter(shlex.split(command)), []
     for word in words:
-        if word in ("--trials", "--storage", "--sampler"):
+        if word in OF_SEARCH:
             next(words)
-        elif not word.startswith(("--trials=", "--storage=", "--sampler=")) and word != "--quiet":
+        elif word.partition("=")[0] not in (*OF_SEARCH, "--quiet"):
             kept.append("train" if word == "search" else word)
     return shlex.join(kept)
 

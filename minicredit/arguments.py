@@ -124,6 +124,8 @@ def parser():
         one.add_argument("--trials", type=positive, default=30, metavar="N", help="finished "
                          "trials of the study, whoever makes them (30)")
         one.add_argument("--sampler", default="tpe", metavar="NAME", help="tpe, random (tpe)")
+        one.add_argument("--range", action="append", default=[], metavar="NAME=FROM:TO",
+                         help="search this option, here; may be given several times")
         one.add_argument("--storage", default="sqlite:///search.db", metavar="URL",
                          help="any storage of Optuna, shared by all who name it, such as "
                          "postgresql://HOST/NAME; the same again goes on (sqlite:///search.db)")

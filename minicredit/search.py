@@ -29,7 +29,7 @@ from minicredit.training import Diverged, epochs
 
 RANGES = {                      # name of the option: from, to
     "eta": (1e-4, 1e-2),
-    "eta_inverse": (1e-4, 1e-2),
+    "eta_inverse": (1e-5, 1e-2),
     "eta_mirror": (3e-3, 1e-1),
     "target_step": (1e-2, 1.0),
     "label_step": (1e-2, 1.0),
@@ -58,12 +58,41 @@ def optuna():
     return optuna
 
 
-def searched(name, fixed):
-    """The options of a rule that a search draws, less those the user fixed; dict of ranges."""
-    ranges = {option.name: RANGES[option.name] for option in options(RULES[name])
-              if option.name in RANGES and option.name not in fixed}
+def searched(name, fixed, asked=()):
+    """The options of a rule that a search draws, less those the user fixed; dict of ranges.
+
+    Parameters
+    ----------
+    fixed : names
+    asked : texts like "eta=1e-5:1e-3"
+        Other ranges, also for options that have none of themselves.
+
+    Raises
+    ------
+    UserError
+    """
+    known = {option.name: option.default for option in options(RULES[name])}
+    ranges = {option: RANGES[option] for option in known
+              if option in RANGES and option not in fixed}
     if name == "tp" and fixed.get("first_target") != "gradient":
         ranges.pop("target_step", None)             # nothing steps towards the label
+    numbers = [option for option, default in known.items() if isinstance(default, float)]
+    for text in asked:
+        option, _, span = text.partition("=")
+        option = option.replace("-", "_")
+        if option not in numbers:
+            raise UserError(f"--range: wanted one of {name}'s options that are numbers, "
+                            f"{', '.join(numbers)}; got {text!r}")
+        if option in fixed:
+            raise UserError(f"--range: wanted an option that is searched; --{option} is given")
+        try:
+            low, high = map(float, span.split(":"))
+        except ValueError:
+            low = high = 0.0
+        if not 0 < low < high < float("inf"):
+            raise UserError(f"--range: wanted {option}=FROM:TO, both above 0 and the second above "
+                            f"the first; got {text!r}")
+        ranges[option] = low, high
     return ranges
 
 

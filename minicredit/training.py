@@ -148,7 +148,8 @@ def epochs(rule, data, epochs, batch=128, decay="constant", seed=0, tell=None, k
     NotSaved
         If the run cannot be saved.
     """
-    course, keeper = Course(rule, data.train, epochs, batch, decay, seed), keeper or Forgetful(Signals())
+    course = Course(rule, data.train, epochs, batch, decay, seed)
+    keeper = keeper or Forgetful(Signals())
     watched, = data.validation.read([np.arange(min(WATCHED, data.validation.n))])
     arrays = {**rule.net.parameters(), **rule.arrays}
     done, spent, records = keeper.begin(rule, data.train, batch)

@@ -144,8 +144,8 @@ def by_blocks(cut, K, m, n, k, ta, tb, f="float32"):
     b, sign, C = numbers(f, K, n), np.sign(numbers(f, n)), np.full((K, m, n), np.nan, f)
     rows, wide = cut
     for at in range(K * -(-m // rows) * -(-n // wide)):
-        products.numbered(tiles.address(A.dtype), at, A.reshape(-1), ta, B.reshape(-1), tb, b.reshape(-1), sign,
-                          products.SIGNED, 1 / m, (m, n, k, 0), cut, C.reshape(-1))
+        products.numbered(tiles.address(A.dtype), at, A.reshape(-1), ta, B.reshape(-1), tb,
+                          b.reshape(-1), sign, products.SIGNED, 1 / m, (m, n, k, 0), cut, C.reshape(-1))
     return C
 
 

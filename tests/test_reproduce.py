@@ -1,5 +1,6 @@
 """Published tables, run again: rows are commands, are kept, and are shown as they were measured."""
 import json
+import re
 
 import pytest
 
@@ -45,7 +46,8 @@ def test_a_table_without_data_of_its_own_wants_to_be_told(capsys):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_names_its_source_and_its_figures_are_errors_in_percent(name):
     table = read(name)
-    assert table["title"] and re.search(r"[A-Z]\w+ et al\. 20\d\d|& [A-Z]\w+ 20\d\d", table["source"])
+    assert table["title"]
+    assert re.search(r"[A-Z]\w+ et al\. 20\d\d|& [A-Z]\w+ 20\d\d", table["source"])
     for spec in table["rows"].values():
         assert set(spec) <= {"rule", "options", "published", "remark"}
         assert 1 < spec.get("published", 50) < 100

@@ -47,6 +47,31 @@ def test_an_option_that_does_nothing_is_not_searched():
     assert "target_step" in searched("tp", {"first_target": "gradient"})
 
 
+def test_a_range_that_is_asked_for_is_the_one_that_is_searched(tmp_path, capsys):
+    asked = ["eta=2e-5:3e-5", "eta-inverse=1e-6:1e-5", "bridge=.1:1"]
+    ranges = searched("dtp", {"sigma": "0.3"}, asked)
+    assert ranges == {"eta": (2e-5, 3e-5), "eta_inverse": (1e-6, 1e-5), "bridge": (0.1, 1.0),
+                      "target_step": (1e-2, 1.0)}
+    assert main(["search", "bp", *SMALL, "--range", "eta=2e-5:3e-5", "--trials", "2", "--storage",
+                 f"sqlite:///{tmp_path}/search.db"]) == 0
+    out = capsys.readouterr().out
+    assert 2e-5 <= float(out.rpartition("--eta ")[2]) <= 3e-5 and "--range" not in out
+
+
+@pytest.mark.parametrize("text", ["eta", "eta=1", "eta=2:1", "eta=0:1", "eta=1e-4:inf", "eta=a:b",
+                                  "momentum=1:2", "optimizer=1:2", "eta=1:2:3", "eta=nan:1"])
+def test_a_range_that_is_none_is_refused_in_one_line(text, capsys):
+    assert main(["search", "bp", *SMALL, "--range", text, "--storage", "sqlite://"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "--range: wanted" in err
+
+
+def test_a_range_of_an_option_that_is_given_is_refused(capsys):
+    assert main(["search", "bp", *SMALL, "--eta", "1e-3", "--range", "eta=1e-4:1e-3", "--storage",
+                 "sqlite://"]) == 2
+    assert "--eta is given" in capsys.readouterr().err
+
+
 def test_another_question_is_another_study(tmp_path, capsys):
     storage = f"sqlite:///{tmp_path}/search.db"
     for more in ([], ["--activation", "relu"], ["--limit", "90"], ["--optimizer", "sgd"]):

@@ -41,7 +41,7 @@ LINEAR, TANH, RELU = range(3)
 SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK = range(7)
 ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, COPY, SIGNS = range(8)
 INTS, FLOATS = 16, 8                            # of an instruction
-TILE, WHO = INTS - 2, INTS - 1                  # integers of all: addresses of `tiles` and of its own
+TILE, WHO = INTS - 2, INTS - 1                  # of all: addresses of the tile, of its function
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
 GROUP = 4                                       # panels packed at a time
@@ -138,8 +138,8 @@ def block(how, rows, n, N, h, first, n_in, P, G, t, begin, end):
                 tiles.strip(how, high, halves, h, first + r, 1, n_in, P, j * N, NR, N, G, r * n + j,
                             n, False)
             else:
-                tiles.strip(how, high, halves, h, first + r, 1, n_in, P, j * N, NR, N, t, r * NR, NR,
-                            False)
+                tiles.strip(how, high, halves, h, first + r, 1, n_in, P, j * N, NR, N, t, r * NR,
+                            NR, False)
             begin, r = begin + step, r + high
         if side < NR:
             tiles.unpack(rows, side, t, NR, G, j, n)

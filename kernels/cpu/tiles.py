@@ -14,8 +14,8 @@ sums that do not wait for one another, which is what hides how long one multipli
 All in flat memory.  The sums are vectors, which Numba's loops cannot be made to keep in registers,
 so the tile is written in the compiler's own language; each such function has a plain twin, which is
 what runs when Numba compiles nothing.  Tile and vector are this processor's.  There is a tile for
-every number of rows and halves of a vector, which takes the compiler seconds: so all are one function
-that is called by its address, `address`, and is compiled once, not again into whoever calls it.
+every number of rows and halves of a vector, which takes the compiler seconds: so all are one
+function, called by its `address`, and compiled once, not again into whoever calls it.
 """
 import platform
 from functools import cache
@@ -441,7 +441,7 @@ def halves(n, like):
 
 @njit(**SERIAL)
 def strip(how, m, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
-    """T = A B, or T += A B if `more`, for any number m of rows and some halves of a vector; see above.
+    """T = A B, or T += A B if `more`, for m rows and so many halves of a vector; see above.
 
     In tiles of MR rows, or nearly, all alike.
     """
@@ -463,7 +463,8 @@ def product(how, m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
     for first in range(0, n, NR):
         width, here = min(NR, n - first), p0 + first * k
         if width == NR:
-            strip(how, m, 2 * VECTORS, A, a0, a_row, a_k, P, here, NR, k, T, t0 + first, t_row, more)
+            strip(how, m, 2 * VECTORS, A, a0, a_row, a_k, P, here, NR, k, T, t0 + first, t_row,
+                  more)
             continue
         strip(how, m, halves(width, A), A, a0, a_row, a_k, P, here, NR, k, t, 0, NR, False)
         for r in range(m):
