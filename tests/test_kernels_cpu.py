@@ -145,7 +145,8 @@ def by_blocks(cut, K, m, n, k, ta, tb, f="float32"):
     rows, wide = cut
     for at in range(K * -(-m // rows) * -(-n // wide)):
         products.numbered(tiles.address(A.dtype), at, A.reshape(-1), ta, B.reshape(-1), tb,
-                          b.reshape(-1), sign, products.SIGNED, 1 / m, (m, n, k, 0), cut, C.reshape(-1))
+                          b.reshape(-1), sign, products.SIGNED, 1 / m, (m, n, k, 0), cut,
+                          C.reshape(-1))
     return C
 
 
