@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import layers, rules, steps, tables, tasks, timing, worker
+from benchmarks import check, layers, rules, steps, tables, tasks, timing, worker
 from benchmarks.__main__ import allowed, parser
 from benchmarks.check import BATCHES, Judge, Wrong
 from minicredit.kernels import reference
@@ -122,6 +122,18 @@ class Planted:
 def test_a_planted_mistake_is_found(kind, optimizer):
     with pytest.raises(Wrong):
         Judge(task(optimizer=optimizer)).check(Planted(kind))
+
+
+def test_a_few_entries_that_hardly_change_are_not_looked_at_unless_they_are_not_numbers():
+    right = {"W": np.ones(100)}
+    right["W"][7] = 1e-6
+    wrong = {"W": np.ones(100)}
+    assert check.off(wrong, right)[0] == 0
+    assert check.off({"W": wrong["W"] * 1.1}, right)[0] > 0.09
+    wrong["W"][7] = np.nan
+    assert check.off(wrong, right)[0] == np.inf
+    right["W"][:10] = 1e-6                          # that is more than a few
+    assert check.off({"W": np.ones(100)}, right)[0] > 0.3
 
 
 def test_a_contender_that_is_wrong_is_not_timed_and_the_table_says_so(monkeypatch):
