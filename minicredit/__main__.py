@@ -1,8 +1,8 @@
 """The command line: `minicredit ...` or `python -m minicredit ...`.
 
-Exit codes: 0 done; 2 something handed in is wrong, said in one line; 3 every run diverged; 4 the
-disk is full or gone, with what was kept; 130 and 143 stopped by SIGINT and SIGTERM, with a
-checkpoint and the command that goes on.
+Exit codes: 0 done; 1 `kernels check` found a fault; 2 something handed in is wrong, said in one
+line; 3 every run diverged; 4 the disk is full or gone, with what was kept; 130 and 143 stopped by
+SIGINT and SIGTERM, with a checkpoint and the command that goes on.
 """
 import errno
 import os
