@@ -33,9 +33,9 @@ TITLES = {
 }
 READ = ("Cells: milliseconds a step, and how many times as long as *minicredit numba* that is: "
         "median (least to most) over the rounds. *Ceiling* is what the products of ours reach of "
-        "the speed of a 2048 x 2048 float32 product by NumPy, same threads, same run. *Goal* is how "
-        "many times as fast as that contender ours was meant to be, said beforehand. *torch, a loss a "
-        "layer* is how public repositories write these rules, with a graph, a loss and an "
+        "the speed of a 2048 x 2048 float32 product by NumPy, same threads, same run. *Goal* is "
+        "how many times as fast as that contender ours was meant to be, said beforehand. *torch, a "
+        "loss a layer* is how public repositories write these rules, with a graph, a loss and an "
         "optimiser for each layer and each inverse; *torch, one loss* sums them and fuses the "
         "optimiser. Every contender was first checked against the NumPy reference.")
 FIELDS = ("group", "what", "rule", "threads", "contender", "median_ms", "least_ms", "most_ms",

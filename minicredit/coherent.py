@@ -170,7 +170,8 @@ def clip(net):
 def reflect(net):
     """W[i] = sign |W[i]| in `coherent_layers`, in place."""
     for layer in coherent_layers(net):
-        layer.W[...] = layer.sign * np.abs(layer.W)
+        W = net.ops.asarray(layer.W)            # and not what a backend has only promised it to be
+        W[...] = layer.sign * np.abs(W)
 
 
 def off(net):

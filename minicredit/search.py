@@ -72,10 +72,10 @@ def searched(name, fixed, asked=()):
     UserError
     """
     known = {option.name: option.default for option in options(RULES[name])}
+    if name == "tp" and fixed.get("first_target") != "gradient":
+        known.pop("target_step")                    # nothing steps towards the label
     ranges = {option: RANGES[option] for option in known
               if option in RANGES and option not in fixed}
-    if name == "tp" and fixed.get("first_target") != "gradient":
-        ranges.pop("target_step", None)             # nothing steps towards the label
     numbers = [option for option, default in known.items() if isinstance(default, float)]
     for text in asked:
         option, _, span = text.partition("=")
@@ -94,6 +94,19 @@ def searched(name, fixed, asked=()):
                             f"the first; got {text!r}")
         ranges[option] = low, high
     return ranges
+
+
+def try_ends(name, config, data, ranges):
+    """Build the rule with the least of every range, and with the most: it may refuse one.
+
+    Raises
+    ------
+    UserError
+    """
+    for end in (0, 1):
+        drawn = {key: span[end] for key, span in ranges.items()}
+        rules = {name: {**config["rules"][name], **drawn}}
+        build(name, {**config, "rules": rules}, data.K, seed=0)
 
 
 def validation_error(name, config, data, trial, signals):
@@ -210,7 +223,7 @@ def search(name, config, data, trials, storage, ranges, sampler="tpe", told=prin
     if sampler not in SAMPLERS:
         raise UserError(f"--sampler: wanted one of {', '.join(SAMPLERS)}; got {sampler!r}")
     module = optuna()
-    shown = re.sub(r"(//[^:/@]*):.*@", r"\1:***@", storage)            # no password in a message
+    shown = without_password(storage)
     study = begun(module, title(name, config, ranges, sampler), storage, shown,
                   config["epochs"] // 3)
     from sqlalchemy.exc import SQLAlchemyError
@@ -251,6 +264,11 @@ def begun(module, name, storage, shown, spared):
                                 f"such as sqlite:///search.db; got {shown!r}: "
                                 f"{first_line(error)}") from None
             sleep(POLL)
+
+
+def without_password(url):
+    """A URL as a message may show it."""
+    return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url)
 
 
 def opened(module, url):

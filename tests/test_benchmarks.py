@@ -130,6 +130,8 @@ def test_a_few_entries_that_hardly_change_are_not_looked_at_unless_they_are_not_
     wrong = {"W": np.ones(100)}
     assert check.off(wrong, right)[0] == 0
     assert check.off({"W": wrong["W"] * 1.1}, right)[0] > 0.09
+    wrong["W"][7] = 100.0                           # further than anything may go
+    assert check.off(wrong, right)[0] == np.inf
     wrong["W"][7] = np.nan
     assert check.off(wrong, right)[0] == np.inf
     right["W"][:10] = 1e-6                          # that is more than a few

@@ -147,6 +147,112 @@ def test_a_step_that_does_something_else_than_was_recorded_is_still_that_step(mo
     assert np.allclose(w2, w, atol=1e-6) and np.allclose(b2, b, atol=1e-6)
 
 
+@pytest.mark.parametrize("change", [lambda y: y.astype(np.int32), lambda y: y - 10])
+def test_labels_of_any_kind_of_integer_and_from_the_last_are_labels(change):
+    found = []
+    for how in (lambda y: y, change):
+        rule = rule_of("bp", "numba")
+        for x, y in batches(3):
+            rule.net.ops.take(rule.step, x, how(y))
+        assert rule.net.ops.tapes
+        found.append(arrays(rule))
+    assert all(same(found[0][key], found[1][key]) for key in found[0])
+
+
+RESIDUAL = "64-12-res12-res9-10", "64-12-res12-10"
+BOTH_WAYS = [(net, name, {}) for net in RESIDUAL for name in ("bp", "fa", "kolen-pollack", "dtp")]
+BOTH_WAYS += [(net, name, {"schedule": "parallel"}) for net in (*RESIDUAL, "64-12-9-10")
+              for name in ("dtp", "sdtp", "ao-sdtp", "tp")]
+BOTH_WAYS += [("64-12-9-10", "kickback", {"coherence": way, "eta": "2"})
+              for way in ("clip", "reflect", "off")]
+
+
+@pytest.mark.parametrize("net, name, given", BOTH_WAYS)
+def test_whatever_a_step_looks_at_meanwhile_is_as_it_would_be(net, name, given):
+    """Parts, copies and weights that have just been changed: nobody sees what is only promised."""
+    optimizers = {option: "sgd" for option in ("optimizer", "optimizer_inverse")
+                  if option == "optimizer" or name in ("dtp", "sdtp", "ao-sdtp", "tp")}
+    rules = [rule_of(name, backend, "float64", net=net, **optimizers, **given)
+             for backend in ("numpy", "numba")]
+    for x, y in batches(4):
+        for rule in rules:
+            for learn in rule.passes:
+                rule.net.ops.take(learn, x.astype("float64"), y)
+        want, got = map(arrays, rules)
+        for key, array in want.items():
+            assert np.allclose(got[key], array, rtol=1e-9, atol=1e-12), key
+
+
+LOOKS = {"part": lambda h: h[:3], "some": lambda h: h[[0, 2]], "one": lambda h: h.item(5),
+         "copy": lambda h: h.copy(), "array": lambda h: np.concatenate([h, h]),
+         "largest": lambda h: h.argmax(), "list": lambda h: h.tolist(), "sum": lambda h: h.sum(),
+         "turned": lambda h: h.T + 0, "yes": lambda h: h[0, 0] > 0 or h.any()}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_whoever_looks_at_a_number_finds_it(look):
+    w, b = np.random.default_rng(0).random((5, 4)), np.zeros(4)
+    seen, ops = [], recording(load("numba"))
+
+    class Curious:
+        """A rule that looks, from the third step on."""
+
+        def step(self, x, y):
+            h = ops.dense(x, w, b, "tanh")
+            if len(seen) > 1:
+                seen.append(np.array(LOOKS[look](h)))
+            else:
+                seen.append(None)
+            return ops.softmax_xent(h, y)[0]
+
+    rule = Curious()
+    for k in range(5):
+        x = np.random.default_rng(k).random((6, 5))
+        ops.take(rule.step, x, np.arange(6) % 4)
+        if k > 1:
+            assert np.allclose(seen[-1], LOOKS[look](np.tanh(x @ w)))
+
+
+@pytest.mark.parametrize("what", ["bias", "labels", "gradient", "dtype"])
+def test_what_does_not_agree_is_refused_as_it_is_without_a_recording(what):
+    x, y, ops = np.ones((6, 5), "float32"), np.zeros(6, int), recording(load("numba"))
+    w, b, state = np.ones((5, 4), "float32"), np.zeros(4, "float32"), np.zeros(4, "float32")
+
+    class Odd:
+        """A rule that is wrong."""
+
+        def step(self, x, y):
+            h = ops.dense(x, w, b[:1] if what == "bias" else b, "tanh")
+            _, delta = ops.softmax_xent(h, y[:3] if what == "labels" else y)
+            dW, db = ops.dense_grad(x, delta)
+            ops.sgd(w, dW[:3] if what == "gradient" else dW, 0.1)
+            if what == "dtype":
+                ops.momentum(b.astype("float64"), db, state, 0.1, 0.9)
+
+    rule = Odd()
+    for _ in range(3):
+        with pytest.raises(ValueError):
+            ops.take(rule.step, x, y)
+
+
+def test_an_operation_that_no_instruction_takes_so_is_computed():
+    x, y, ops = np.ones((6, 5), "float32"), np.zeros(6, int), recording(load("numba"))
+    w, b = np.ones((5, 4), "float32"), np.zeros(4, "float32")
+
+    class Unusual:
+        """1 - h."""
+
+        def step(self, x, y):
+            h = ops.dense(x, w, b, "tanh")
+            ops.sgd(b, ops.dense_grad(x, 1 - h)[1], 0.1)
+            return ops.softmax_xent(h, y)[0]
+
+    rule = Unusual()
+    for k in range(3):
+        loss = ops.take(rule.step, x, y)
+    assert not ops.tapes and np.isfinite(loss).all() and (b != 0).all()
+
+
 @pytest.mark.parametrize("name", ["bp", "dtp", "ao-sdtp", "kolen-pollack", "kickback"])
 def test_while_a_step_is_recorded_no_operation_is_compiled(name, monkeypatch):
     """What would be computed twice would be compiled twice, and somebody waits for it."""
@@ -169,13 +275,15 @@ def test_what_a_step_returned_is_not_written_over_by_the_next():
     assert not same(found[2][0], found[3][0])
 
 
-def test_a_label_that_there_is_not_is_refused():
+def test_a_label_that_there_is_not_is_refused_before_anything_is_done():
     rule = rule_of("bp", "numba")
     for x, y in batches(3):
         rule.net.ops.take(rule.step, x, y)
+    before = arrays(rule)
     for label in (10, -11):
         with pytest.raises(IndexError):
             rule.net.ops.take(rule.step, x, np.full_like(y, label))
+    assert all(same(before[key], array) for key, array in arrays(rule).items())
     assert np.isfinite(rule.net.ops.take(rule.step, x, y)).all()
 
 

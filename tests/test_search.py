@@ -66,6 +66,15 @@ def test_a_range_that_is_none_is_refused_in_one_line(text, capsys):
     assert err.count("\n") == 1 and "--range: wanted" in err
 
 
+def test_a_range_that_the_rule_refuses_is_refused_before_the_first_trial(capsys):
+    assert main(["search", "dtp", *SMALL, "--range", "bridge=0.1:3", "--storage", "sqlite://"]) == 2
+    out, err = capsys.readouterr()
+    assert "bridge" in err and err.count("\n") == 1 and not out
+    assert main(["search", "tp", *SMALL, "--range", "target_step=0.1:0.3", "--storage",
+                 "sqlite://"]) == 2                 # which does nothing there
+    assert "--range: wanted" in capsys.readouterr().err
+
+
 def test_a_range_of_an_option_that_is_given_is_refused(capsys):
     assert main(["search", "bp", *SMALL, "--eta", "1e-3", "--range", "eta=1e-4:1e-3", "--storage",
                  "sqlite://"]) == 2

@@ -36,6 +36,19 @@ def test_a_study_of_which_nothing_came_has_a_row(tmp_path, capsys):
     assert "| x | random | 1 | 0 | 1 |  |  |  |" in capsys.readouterr().out
 
 
+def test_a_study_of_somebody_else_is_none_of_ours(database, tmp_path, capsys):
+    optuna.create_study(storage=database, study_name="theirs")
+    assert searches.main([f"x={database}", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("| x |") == 1
+
+
+def test_a_password_is_not_shown_and_a_file_that_is_not_there_is_not_made(tmp_path, capsys):
+    assert searches.main(["x=postgresql://me:geheim@127.0.0.1:1/no", "--out", str(tmp_path)]) == 2
+    assert "geheim" not in capsys.readouterr().err
+    assert searches.main([f"x=sqlite:///{tmp_path}/x.db", "--out", str(tmp_path)]) == 2
+    assert "there is no" in capsys.readouterr().err and not (tmp_path / "x.db").exists()
+
+
 @pytest.mark.parametrize("text", ["x", "x=sqlite:////no/such/folder/x.db", "x=sqlite://"])
 def test_what_is_no_database_or_empty_is_refused_in_one_line(text, tmp_path, capsys):
     assert searches.main([text, "--out", str(tmp_path)]) == 2

@@ -248,7 +248,7 @@ def noise(share, shares, c, x, own):
 
 @njit(**FUSED)
 def losses(share, shares, c, x, own):
-    """XENT: a, y, loss, delta; N, K, and 1 + a label there is not.  SOFTMAX: a, 0, 0, p; N, K."""
+    """XENT: a, y, loss, delta; N, K.  SOFTMAX: a, 0, 0, p; N, K."""
     N, K = c[5], c[6]
     a, out = memory(c[1], N * K, own), memory(c[4], N * K, own)
     for n in range(cut(N, share, shares), cut(N, share + 1, shares)):
@@ -259,9 +259,6 @@ def losses(share, shares, c, x, own):
             p[k] *= scale
         if c[0] == XENT:
             label = memory(c[2], N, c)[n]
-            if not 0 <= label < K:
-                c[7] = 1
-                continue
             memory(c[3], N, own)[n] = np.log(total) - (row[label] - top)
             p[label] -= 1
 

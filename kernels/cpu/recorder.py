@@ -64,12 +64,22 @@ class Entry:
 
 
 class Recorded(np.ndarray):
-    """An array of a step that is recorded: sums and products of it are operations, too."""
+    """An array of a step that is recorded: sums and products of it are operations, too.
+
+    Its numbers are only promised, so whoever looks at them, or takes a part or a copy, ends the
+    recording: then they are there.
+    """
 
     recorder = None
 
     def __array_finalize__(self, parent):
         self.recorder = getattr(parent, "recorder", None)
+        self.seen("a part or a copy")
+
+    def seen(self, what):
+        """Something other than an operation is done with this."""
+        if self.recorder is not None and self.recorder.busy:
+            self.recorder.impossible(f"{what} of what is only promised")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         recorder, name = self.recorder, ARITHMETIC.get(ufunc)
@@ -81,6 +91,23 @@ class Recorded(np.ndarray):
         if recorder is not None and recorder.busy:
             recorder.leave("arithmetic that is not recorded")
         return getattr(ufunc, method)(*plain, **kwargs)
+
+
+def looks(name):
+    """The method `name` of an array, which looks at its numbers."""
+    plain = getattr(np.ndarray, name)
+
+    def method(self, *args, **kwargs):
+        self.seen(name)
+        return plain(self, *args, **kwargs)
+
+    return method
+
+
+for name in ("__getitem__", "__setitem__", "__iter__", "__contains__", "__bool__", "__int__",
+             "__float__", "__index__", "__array_function__", "item", "tolist", "tobytes", "argmax",
+             "argmin", "argsort", "nonzero", "sort", "fill"):
+    setattr(Recorded, name, looks(name))
 
 
 def bare(x):
@@ -144,18 +171,28 @@ class Recorder:
         """learn(x, y), written down."""
         self.tape = tape = Tape(self, x, y)
         self.busy, self.playing, self.at = True, False, 0
-        result, stayed = self.kept_to(tape, learn)
-        tape.program = compiled(tape) if stayed else None
+        try:
+            result, stayed = self.kept_to(tape, learn)
+            if stayed:
+                self.carry_out(tape, x, y)
+        finally:
+            self.tape = None
         if tape.program is not None:
             self.tapes[key] = tape
-            tape.program.run(x, y)
         else:
-            if stayed:
-                self.make_good()
             again = not stayed and tape.possible
             self.failures[key] = self.failures.get(key, 0) + (1 if again else PATIENCE + 1)
-        self.tape = None
         return finished(result)
+
+    def carry_out(self, tape, x, y):
+        """Everything on a new tape: by its program, if there is one."""
+        try:
+            tape.program = compiled(tape)
+        finally:
+            if tape.program is None:                # or there was an error, which goes on after it
+                self.make_good()
+        if tape.program is not None:
+            tape.program.run(x, y)
 
     def play(self, key, tape, learn, x, y):
         """learn(x, y), from what is written down."""
@@ -196,9 +233,7 @@ class Recorder:
             return plainly(name, args)
         result = promised(name, args) if instructed(name) else None
         if not instructed(name, result, WIDEST):
-            tape.possible = False
-            self.leave(f"there is no instruction for {name}, or it is too wide")
-            tape.entries.clear()                    # or all of a large step would be kept
+            self.impossible(f"there is no instruction for {name}, or it is too wide")
             return plainly(name, args)
         if isinstance(result, tuple):
             result = tuple(self.watch(r) for r in result)
@@ -213,6 +248,13 @@ class Recorder:
         array = array.view(Recorded)
         array.recorder = self
         return array
+
+    def impossible(self, why):
+        """Leave, and if this was to be recorded, never try again."""
+        self.leave(why)
+        if not self.playing:
+            self.tape.possible = False
+            self.tape.entries.clear()               # or all of a large step would be kept
 
     def leave(self, why):
         """The rest of this step as it is; what was promised is computed first."""
@@ -243,8 +285,9 @@ class Tape:
     """
 
     def __init__(self, recorder, x, y):
+        whole = np.int64 if np.issubdtype(y.dtype, np.integer) else y.dtype     # labels
         self.entries, self.source = [], (x, y)
-        self.x, self.y = recorder.watch(np.array(x)), np.array(y)
+        self.x, self.y = recorder.watch(np.array(x)), np.array(y, whole)
         self.program, self.possible = None, True
 
     def source_into(self):

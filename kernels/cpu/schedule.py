@@ -83,6 +83,7 @@ class Compiler:
 
     def __init__(self, tape):
         self.tape, self.code, self.room = tape, [], 1
+        self.K = 0                              # classes, if the step compares with labels
         self.NR = do.width(np.empty(0, tape.x.dtype))
         self.gradients = {}                     # id of dW or db: the entry that makes it
         self.readers = {}                       # id of an array: how many entries read it
@@ -109,6 +110,18 @@ class Compiler:
         self.code.append(Instruction(*args, **kwargs))
         return self.code[-1]
 
+    def agree(self, *pairs):
+        """Of each two shapes, that they are one: what they are of is as the kernels believe.
+
+        Where not, the operation itself says in its own words what it wanted.
+
+        Raises
+        ------
+        Impossible
+        """
+        if any(one != other for one, other in pairs):
+            raise Impossible("shapes that do not agree")
+
     def product(self, A, B, out, b=None, f=do.LINEAR, transposed=False):
         """out = f(A B + b), or with B^T."""
         (N, n), k = out.shape, A.shape[1]
@@ -124,7 +137,7 @@ class Compiler:
 
     def each(self, what, *args, out, s=0.0):
         """One operation, number by number."""
-        if any(a.shape != out.shape for a in args) or out.ndim > 2:
+        if any(np.shape(a) != out.shape for a in args) or out.ndim > 2:
             raise Impossible("shapes that differ, or of several networks")
         N, n = row_shape(out)
         places = [address(a) for a in (*args, *3 * [args[0]])[:3]]
@@ -137,6 +150,7 @@ class Compiler:
         h, W, b, f = entry.args
         if f not in F:
             raise Impossible(f)
+        self.agree((b.shape, W.shape[1:]))
         self.product(h, W, entry.result, b, F[f])
 
     def pull_back(self, entry):
@@ -156,6 +170,7 @@ class Compiler:
         w, name = entry.args[0], entry.name
         g = None if name == "leak" else entry.args[1]
         states = [a for a in entry.args[1 if g is None else 2:] if isinstance(a, np.ndarray)]
+        self.agree(*((a.shape, w.shape) for a in (*states, *([] if g is None else [g]))))
         places = [address(a) for a in (w, *states, w, w, w)[:4]]
         known = self.gradients.pop(id(g), None)
         floats = numbers_of(name, entry.args)
@@ -186,6 +201,8 @@ class Compiler:
     def signed_dense(self, entry):
         h, W, b, sign = entry.args
         (K, k, n), N, common = W.shape, h.shape[-2], h.ndim == 2
+        self.agree((h.shape, (N, k) if common else (K, N, k)), (b.shape, (K, n)),
+                   (sign.shape, (n,)))
         ints = [*map(address, (h, W, b, sign, entry.result)), N, k, n, K, int(common)]
         self.then(networks.SIGNED, ints, reads=[(h, ROWS), (W, ALL), (b, ALL)],
                   writes=[(entry.result, ROWS)])
@@ -194,6 +211,7 @@ class Compiler:
     def signed_pull_back(self, entry):
         delta, W = entry.args
         (K, n_in, n_out), N = W.shape, delta.shape[1]
+        self.agree((delta.shape, (K, N, n_out)))
         ints = [*map(address, (delta, W, entry.result)), N, n_in, n_out, K]
         self.then(networks.BACK, ints, reads=[(delta, ROWS), (W, ALL)],
                   writes=[(entry.result, ROWS)])
@@ -202,6 +220,7 @@ class Compiler:
     def signed_times_slope(self, entry):
         e, h, sign = entry.args
         K, N, n = h.shape
+        self.agree((e.shape, (K, N, 1 if e.shape[-1] == 1 else n)), (sign.shape, (n,)))
         self.need(networks.LONG + n + (N + 1) * self.NR)
         self.then(networks.SLOPE, [*map(address, (e, h, sign, entry.result)), N, n, K, e.shape[2]],
                   reads=[(e, ROWS), (h, ROWS)], writes=[(entry.result, ROWS)])
@@ -226,6 +245,7 @@ class Compiler:
 
     def keep_signs(self, entry):
         W, sign = entry.args
+        self.agree((sign.shape, W.shape[-1:]))
         self.need(networks.LONG + len(sign))
         self.then(networks.KEEP, [address(W), address(sign), *row_shape(W)], writes=[(W, ROWS)])
 
@@ -274,8 +294,12 @@ class Compiler:
 
     def softmax_xent(self, entry):
         (a, y), (loss, delta) = entry.args, entry.result
+        self.agree((y.shape, a.shape[:1]))
+        if y is not self.tape.y:
+            raise Impossible("labels that are not the batch's")
         ints = [address(a), address(y), address(loss), address(delta), *a.shape]
-        self.labels = self.then(do.XENT, ints, reads=[(a, ROWS), (y, ROWS)],
+        self.K = a.shape[1]
+        self.then(do.XENT, ints, reads=[(a, ROWS), (y, ROWS)],
                                 writes=[(loss, ROWS), (delta, ROWS)])
 
     def softmax(self, entry):
@@ -284,8 +308,11 @@ class Compiler:
                   reads=[(a, ROWS)], writes=[(entry.result, ROWS)])
 
     def join(self, entry):
+        if len(entry.args) != 2:
+            raise Impossible("more than two parts")
         x, y = entry.args
         out = entry.result
+        self.agree((x.shape[:-1], out.shape[:1]), (y.shape[:-1], out.shape[:1]))
         self.then(do.JOIN, [address(x), address(y), address(out), len(out), x.shape[1], y.shape[1]],
                   reads=[(x, ROWS), (y, ROWS)], writes=[(out, ROWS)])
 
@@ -387,8 +414,7 @@ class Program:
                 entry.changed.place(self.code, self.floats,
                                     instructions.index(entry.changed.instruction))
         self.source = self.code[instructions.index(compiler.source)]
-        self.labels = self.code[instructions.index(compiler.labels)] \
-            if hasattr(compiler, "labels") else np.zeros(8, int)
+        self.K = compiler.K
         self.y, self.dtype = tape.y, tape.x.dtype
         self.room = compiler.room
         self.scratch = np.empty((0, self.room), self.dtype)
@@ -396,17 +422,27 @@ class Program:
             row[do.WHO], row[do.TILE] = function(row[0], self.dtype), tiles.address(self.dtype)
 
     def run(self, x, y):
-        """The step, on another batch."""
+        """The step, on another batch.
+
+        Raises
+        ------
+        IndexError
+            If there is a label that there is not; nothing is done then.
+        """
         shares = get_num_threads()
         if len(self.scratch) < shares:
             self.scratch = np.empty((shares, self.room), self.dtype)
         x = np.ascontiguousarray(x)
         self.source[4:7] = x.ctypes.data
         self.y[...] = y
+        if self.K and len(self.y):
+            low, high = self.y.min(), self.y.max()
+            if not -self.K <= low <= high < self.K:
+                raise IndexError(f"softmax_xent: wanted labels in 0..{self.K - 1}; got {low} to "
+                                 f"{high}")
+            if low < 0:
+                self.y[self.y < 0] += self.K            # counted from the last, as NumPy does
         do.run(self.waits, self.code, self.floats, shares, self.scratch.ctypes.data, self.room)
-        if self.labels[7]:
-            self.labels[7] = 0
-            raise IndexError("softmax_xent: a label that there is not")
 
 
 def instructed(name, result=None, widest=0):
@@ -419,7 +455,7 @@ def instructed(name, result=None, widest=0):
 def compiled(tape):
     """The program of a tape; None if there is none for what it does."""
     arrays = [a for entry in tape.entries for a in (*entry.args, *entry.outputs())
-              if isinstance(a, np.ndarray) and a.ndim > 1]
+              if isinstance(a, np.ndarray) and a.ndim and a is not tape.y]
     if not arrays or len({a.dtype for a in arrays}) > 1:
         return None
     try:

@@ -12,32 +12,36 @@ from pathlib import Path
 
 from minicredit.errors import UserError
 from minicredit.files import put
-from minicredit.search import WORST, digits, first_line, opened, optuna
+from minicredit.search import WORST, digits, first_line, opened, optuna, without_password
 
 NEAR = 0.2                      # percent points of validation error
+WORDS = 5                       # of a study's name, see minicredit.search.title
 COLUMNS = ("search", "sampler", "trials", "stopped early", "diverged", "best validation error %",
            "settings", f"within {NEAR} points")
 
 
 def studies(url):
-    """All studies in a database; list of optuna.Study.
+    """The studies of `minicredit search` in a database; list of optuna.Study.
 
     Raises
     ------
     UserError
         If it cannot be opened, or holds none.
     """
-    module = optuna()
+    module, shown = optuna(), without_password(url)
+    if url.startswith("sqlite:///") and not Path(url[10:]).is_file():      # it would be made
+        raise UserError(f"wanted a file of SQLite; there is no {url[10:]}")
     try:
         storage = opened(module, url)
         found = [module.load_study(study_name=name, storage=storage)
                  for name in module.get_all_study_names(storage)]
     except Exception as error:                      # of whatever database the URL names
-        raise UserError(f"wanted a storage URL of Optuna that can be opened; got {url!r}: "
+        raise UserError(f"wanted a storage URL of Optuna that can be opened; got {shown!r}: "
                         f"{first_line(error)}") from None
+    found = [study for study in found if len(study.study_name.split()) == WORDS]
     if not found:
-        raise UserError(f"wanted a database with a study in it; got {url!r}, which has "
-                        "none")
+        raise UserError(f"wanted a database with a study of `minicredit search` in it; got "
+                        f"{shown!r}, which has none")
     return found
 
 
@@ -46,7 +50,7 @@ def row(name, study):
     trials = study.get_trials(deepcopy=False)
     done = sorted((t for t in trials if t.state.name == "COMPLETE"), key=lambda t: t.value)
     pruned = sum(t.state.name == "PRUNED" for t in trials)
-    *_, sampler, _ = study.study_name.split()       # see minicredit.search.title
+    *_, sampler, _ = study.study_name.split()
     line = {"search": name, "sampler": sampler, "trials": len(done) + pruned,
             "stopped early": pruned, "diverged": sum(t.value >= WORST for t in done)}
     if not done or done[0].value >= WORST:

@@ -64,14 +64,18 @@ class Residual:
         """h + f(h W + b), or h P + f(h W + b); (N, n_in) -> (N, n_out)."""
         if not self.projects:
             return h + self.ops.dense(h, self.W, self.b, self.f)
-        W, P = halves(self.W)
+        W, P = self.parts()
         skip = self.ops.dense(h, P, 0 * self.b, "linear")
         return skip + self.ops.dense(h, W, self.b, self.f)
+
+    def parts(self):
+        """W and P, as they are now: `asarray` makes good what a backend has only promised."""
+        return halves(self.ops.asarray(self.W))
 
     def times_slope(self, e, h, below):
         """delta = [e f'(a), e] (N, 2 n_out), given the layer's output h and its input below."""
         if self.projects:
-            f = self.ops.dense(below, halves(self.W)[0], self.b, self.f)
+            f = self.ops.dense(below, self.parts()[0], self.b, self.f)
         else:
             f = h - below
         return self.ops.join(self.ops.times_slope(e, f, self.f), e)
