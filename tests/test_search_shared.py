@@ -137,7 +137,8 @@ def test_a_search_that_is_stopped_says_how_to_go_on(number, tmp_path):
     assert [t.state for t in trials(storage)] == [STATES.FAIL]      # nobody waits for it
 
 
-def test_a_signal_that_arrives_where_exceptions_are_swallowed_still_stops(monkeypatch, capsys):
+def test_a_signal_that_arrives_where_exceptions_are_swallowed_still_stops(tmp_path, monkeypatch,
+                                                                          capsys):
     """As in a finalizer of the database's driver, of which Python only says that it ignored it."""
     report, sent = optuna.Trial.report, []
 
@@ -150,7 +151,7 @@ def test_a_signal_that_arrives_where_exceptions_are_swallowed_still_stops(monkey
         report(trial, value, step)
 
     monkeypatch.setattr(optuna.Trial, "report", swallows)
-    assert main(command("sqlite://")) == 128 + signal.SIGTERM
+    assert main(command(f"sqlite:///{tmp_path}/search.db")) == 128 + signal.SIGTERM
     assert "stopped by SIGTERM" in capsys.readouterr().err and sent == [1]
 
 
