@@ -73,7 +73,7 @@ def learning(path):
         return False
 
 
-def until(true, seconds=60):
+def until(true, seconds=180):
     """Wait until something is true."""
     end = time.monotonic() + seconds
     while not true():
@@ -130,7 +130,7 @@ def test_a_search_that_is_stopped_says_how_to_go_on(number, tmp_path):
     (tmp_path / "go").touch()
     until(lambda: learning(tmp_path / "search.db"))
     worker.send_signal(number)
-    _, err = worker.communicate(timeout=60)
+    _, err = worker.communicate(timeout=180)
     assert worker.returncode == 128 + number
     assert err.count("\n") == 1 and f"stopped by {number.name}" in err
     assert "to go on: minicredit search bp" in err
