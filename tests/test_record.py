@@ -71,11 +71,12 @@ def test_a_difference_has_the_standard_error_of_its_definition():
 
 def test_rows_are_told_apart_by_three_standard_errors_and_not_by_one_seed():
     def last(found):
-        return record.order(found)[-1].split("|")[-2].strip()
+        return [cell.strip() for cell in record.order(found)[-1].split("|")[-3:-1]]
 
-    assert last({"a": [1.0, 1.2], "b": [2.0, 2.2]}) == "yes"        # 1 beyond 3 x 0.141
-    assert last({"a": [1.0, 1.2], "b": [1.4, 1.6]}) == "**no**"     # 0.4
-    assert last({"a": [1.0, 1.2], "b": [2.0]}) == "one seed"
+    assert last({"a": [1.0, 1.2], "b": [2.0, 2.2]}) == ["yes", ""]      # 1 beyond 3 x 0.141
+    assert last({"a": [1.0, 1.2], "b": [1.4, 1.6]}) == ["**no**", "a"]  # 0.4
+    assert last({"a": [1.0, 1.2], "b": [2.0]}) == ["one seed", ""]
+    assert last({"a": [1.0, 1.2], "b": [1.3, 1.5], "c": [1.4, 1.7]}) == ["**no**", "a, b"]
 
 
 def test_a_row_that_was_run_with_other_options_is_refused(kept, monkeypatch, capsys, tmp_path):

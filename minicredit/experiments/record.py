@@ -55,23 +55,33 @@ def difference(a, b):
     return far, (statistics.variance(a) / len(a) + statistics.variance(b) / len(b))**0.5
 
 
+def apart(a, b):
+    """Whether two rows are told apart; None if one of them has one seed."""
+    far, error = difference(a, b)
+    return None if error is None else abs(far) > APART * error
+
+
 def order(found):
-    """The rows, best first, each with what separates it from the one before; list of lines.
+    """The rows, best first, each with what separates it from the one before, and with all that it
+    is not told apart from; list of lines.
 
     Parameters
     ----------
     found : dict of lists, row -> test errors
     """
     names = sorted(found, key=lambda row: statistics.fmean(found[row]))
-    lines = ["| row | test error % | above the row before it | standard error | told apart |",
-             "|---|---|---|---|---|"]
+    lines = ["| row | test error % | above the row before it | standard error | told apart | not "
+             "told apart from |", "|---|---|---|---|---|---|"]
     for before, row in zip([None, *names], names):
         cells = ["", "", ""]
         if before:
             far, error = difference(found[before], found[row])
-            apart = "one seed" if error is None else "yes" if far > APART * error else "**no**"
-            cells = [f"{far:.2f}", "–" if error is None else f"{error:.2f}", apart]
-        lines.append(f"| {row} | {statistics.fmean(found[row]):.2f} | {' | '.join(cells)} |")
+            yes = {None: "one seed", True: "yes", False: "**no**"}[apart(found[before], found[row])]
+            cells = [f"{far:.2f}", "–" if error is None else f"{error:.2f}", yes]
+        same = [other for other in names if apart(found[row], found[other]) is False
+                and other != row]
+        lines.append(f"| {row} | {statistics.fmean(found[row]):.2f} | {' | '.join(cells)} | "
+                     f"{', '.join(same)} |")
     return lines
 
 
