@@ -26,7 +26,7 @@ def kept(tmp_path, monkeypatch):
                  "epochs": [{"epoch": 1, "test_error": error, "validation_error": 2.0,
                              "seconds": 30.0, "angle_to_backprop": [0.0]}]}
                 for seed, error in enumerate(errors)]
-        config = {"command": f"minicredit train {row} {SPECS[row]['options']}", "epochs": 1,
+        config = {"command": f"minicredit train {row} {SPECS[row]['options']}", "epochs": 60,
                   "rules": {row: {}}, "backend": "numpy"}
         put(tmp_path / "mnist-fc" / row, {"config": config, "runs": runs,
                                           "versions": {"python": "3", "numpy": "2"}})
@@ -58,6 +58,8 @@ def test_what_was_not_run_is_named(kept):
 def test_how_far_a_row_is_from_its_published_figure(kept):
     text = record.text(kept)
     assert "- bp: +0.50 points to 2.0 % (above it, unexplained)" in text
+    assert record.beside({"rows": SPECS}, {"bp": [2.5]}, {"bp": 2}) == [
+        "- bp: +0.50 points to 2.0 % (above it, after 2 epochs)"]
     assert "- fa: -1.90 points to 5.0 % (at or below it)" in text
     assert "- dfa" not in text
 

@@ -32,6 +32,7 @@ validation error; *best on test* is the lowest of all epochs, which is how the p
 were chosen (the best of 60 settings too, after 500 epochs).
 """
 APART = 3                       # standard errors
+FEW = 20                        # epochs; published figures are the best of hundreds
 
 
 def errors(folder):
@@ -85,13 +86,22 @@ def order(found):
     return lines
 
 
-def beside(table, found):
-    """How far each row is from its published figure; list of lines."""
+def beside(table, found, epochs):
+    """How far each row is from its published figure; list of lines.
+
+    Parameters
+    ----------
+    found : dict of lists, row -> test errors
+    epochs : dict of int
+        A row of few has no need of another explanation.
+    """
     lines = []
     for row, spec in table["rows"].items():
         if row in found and "published" in spec:
             far = statistics.fmean(found[row]) - spec["published"]
-            why = "at or below it" if far <= 0 else "above it, unexplained"
+            short = f"above it, after {epochs[row]} epochs"
+            why = ("at or below it" if far <= 0 else
+                   short if epochs[row] < FEW else "above it, unexplained")
             lines.append(f"- {row}: {far:+.2f} points to {spec['published']} % ({why})")
     return lines
 
@@ -105,7 +115,7 @@ def section(name, folder):
         If a row was run with other options than the table has now.
     """
     table, spent = read(name), 0.0
-    lines, found, platforms, commands = [], {}, set(), []
+    lines, found, epochs, platforms, commands = [], {}, {}, set(), []
     for row, spec in table["rows"].items():
         line = measured(row, spec, folder / row)
         if line is None:
@@ -116,7 +126,7 @@ def section(name, folder):
                             f"{kept['config']['command']}")
         lines.append(line)
         commands.append(kept["config"]["command"])
-        found[row] = errors(folder / row)
+        found[row], epochs[row] = errors(folder / row), kept["config"]["epochs"]
         platforms.add(f"{kept['config']['backend']}, Python {kept['versions']['python']}, NumPy "
                       f"{kept['versions']['numpy']}")
         spent += sum(run.get("seconds", 0.0) for run in kept["runs"])
@@ -129,7 +139,7 @@ def section(name, folder):
             f"    {commands[0]}", "",
             f"{'; '.join(sorted(platforms))}. {spent / 60:.1f} minutes of training in all.", "",
             *markdown(lines, columns), "", "**Beside the published figures**, "
-            f"of {table['source']}:", "", *beside(table, found), "",
+            f"of {table['source']}:", "", *beside(table, found, epochs), "",
             f"**Not run here**: {', '.join(missing) or 'nothing'}.", "",
             f"## {name}: the order, and which differences the seeds support", "",
             f"Told apart: by more than {APART} standard errors of the difference.", "",
