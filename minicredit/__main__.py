@@ -183,7 +183,8 @@ def look_for(args, command):
     foreseen(config, data, args.memory)
     told = (lambda text: None) if args.quiet else lambda text: print(text, flush=True)
     ranges = search.searched(args.rule, given_options(args), args.range)
-    search.try_ends(args.rule, config, data, ranges)
+    if args.range:                                  # ours are of values that every rule takes
+        search.try_ends(args.rule, config, data, ranges)
     try:
         with Signals() as signals:
             study = search.search(args.rule, config, data, args.trials, args.storage, ranges,

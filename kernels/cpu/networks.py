@@ -171,8 +171,7 @@ def slope(share, shares, c, x, own):
     for one in range(K):
         row = one * N + first
         if each < n:                        # one number for all: a matrix of one column, and sign
-            product(c[TILE], m, n, 1, e, row, 1, 1, s, 0, n,
-                    1, out, row * n, t)
+            product(c[TILE], m, n, 1, e, row, 1, 1, s, 0, n, 1, out, row * n, t)
         for at in range(row * n, (row + m) * n, many):
             end = min(at + many, (row + m) * n)
             if each < n:
