@@ -22,24 +22,39 @@ def pointer(typing, address):
     return types.voidptr(types.int64), build
 
 
-@intrinsic
-def compiled_claim(typing, address):
-    """Ask for the line of memory at an address, to write to it soon; waits for nothing."""
+def asking(write):
+    """What the compiler writes to ask for the line of memory at an address; it waits for nothing.
+
+    write : 1 if it is to be written to soon, and so to be taken from other cores; or else 0
+    """
     def build(context, builder, signature, args):
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *[ir.IntType(32)] * 3])
         ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        how = (ir.Constant(ir.IntType(32), n) for n in (1, 2, 1))       # to write; second cache
+        how = (ir.Constant(ir.IntType(32), n) for n in (write, 2, 1))       # second cache
         builder.call(ask, [builder.inttoptr(args[0], cgutils.voidptr_t), *how])
         return context.get_dummy_value()
 
     return types.void(types.int64), build
 
 
-def plain_claim(address):
+@intrinsic
+def compiled_claim(typing, address):
+    """Ask for a line of memory to write to."""
+    return asking(1)
+
+
+@intrinsic
+def compiled_fetch(typing, address):
+    """Ask for a line of memory to read."""
+    return asking(0)
+
+
+def plain_ask(address):
     """Nothing: whoever steps through this has the time."""
 
 
-claim = plain_claim if config.DISABLE_JIT else compiled_claim
+claim, fetch = ((plain_ask, plain_ask) if config.DISABLE_JIT else
+                (compiled_claim, compiled_fetch))
 
 
 def plain_memory(address, n, like):

@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels.cpu import tiles
-from minicredit.kernels.cpu.addresses import call, claim, memory
+from minicredit.kernels.cpu.addresses import call, claim, fetch, memory
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
@@ -39,12 +39,12 @@ from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
 PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(9)
 LINEAR, TANH, RELU = range(3)
 SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK = range(7)
-ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, COPY, SIGNS = range(8)
+(ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, TANH_ERROR, RELU_ERROR, COPY,
+ SIGNS) = range(10)
 INTS, FLOATS = 16, 8                            # of an instruction
 TILE, WHO = INTS - 2, INTS - 1                  # of all: addresses of the tile, of its function
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
-GROUP = 4                                       # panels packed at a time
 LINE = 64                                       # bytes of a line of memory
 MR = tiles.MR
 
@@ -79,20 +79,85 @@ def follow(f, a, b, n):
 
 
 @njit(**SERIAL)
+def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, T, t0, t, wanted):
+    """T = A B, m x n, the rows of T one after the other; meanwhile memory is asked for.
+
+    Parameters
+    ----------
+    how : address of the tile
+    B : columns j, j + 1, .. of it, for j = 0, NR, .., begin j / NR `panel` further on, rows b_k
+        apart; whole vectors are read
+    t : room for m NR numbers
+    wanted : tuple of int
+        Three addresses and as many bytes from each, some with every tile; and whether to write
+        there, or else to read.
+    """
+    NR, L, count = width(T), width(T) // tiles.VECTORS, -(-m // MR)
+    least = m // count
+    more = m - least * count                        # tiles that have a row more than the least
+    first, second, third, span, write = wanted
+    step, at = -(-span // (count * -(-n // NR) * LINE)) * LINE, 0
+    for j in range(0, n, NR):
+        side, r = min(NR, n - j), 0
+        halves, aside = tiles.halves(side, T), side % L > 0
+        for i in range(count):
+            high = least + (i < more)
+            for line in range(at, min(at + step, span), LINE):
+                ask(first + line, second + line, third + line, first != second, first != third,
+                    write)
+            if aside:
+                tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
+                            b0 + j // NR * panel, b_k, k, t, r * NR, NR, False)
+            else:
+                tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
+                            b0 + j // NR * panel, b_k, k, T, t0 + r * n + j, n, False)
+            at, r = at + step, r + high
+        if aside:
+            tiles.unpack(m, side, t, NR, T, t0 + j, n)
+
+
+@njit(**SERIAL)
+def ask(first, second, third, two, three, write):
+    """Ask for a line of memory, or for up to three."""
+    if not write:
+        fetch(first)
+        return
+    claim(first)
+    if two:
+        claim(second)
+    if three:
+        claim(third)
+
+
+@njit(**SERIAL)
+def straight(n, like):
+    """Whether a matrix of n columns is read where it is, and not from panels.
+
+    Its rows have to be whole vectors, and to lie so that a cache has places for a panel of them.
+    """
+    return n % tiles.lanes(like) == 0 and n * like.itemsize % 512 > 0
+
+
+@njit(**SERIAL)
 def product(share, shares, c, x, own):
-    """PRODUCT: A, B, b or 0, out; N, k, n, f, whether the memory holds B^T."""
+    """PRODUCT: A, B, b or 0, out; N, k, n, f, whether memory holds B^T; what comes next, its bytes.
+    """
     N, k, n, NR = c[5], c[6], c[7], width(own)
     A, B, out = memory(c[1], N * k, own), memory(c[2], k * n, own), memory(c[4], N * n, own)
     first, last = cut(N, share, shares), cut(N, share + 1, shares)
     t, P = own[:(last - first) * NR], own[(last - first) * NR:]
-    for j in range(0, n, GROUP * NR):
-        side = min(GROUP * NR, n - j)
-        if c[9]:
-            tiles.pack_transposed(B, j * k, k, k, side, P, 0)
-        else:
-            tiles.pack(B, j, n, k, side, P, 0)
-        tiles.product(c[TILE], last - first, side, k, A, first * k, k, 1, P, 0, out,
-                      first * n + j, n, False, t)
+    wanted = c[10], c[10], c[10], c[11], False
+    if c[9]:
+        tiles.pack_transposed(B, 0, k, k, n, P, 0)
+        multiply(c[TILE], last - first, n, k, A, first * k, k, 1, P, 0, NR, k * NR, out, first * n,
+                 t, wanted)
+    elif straight(n, own):
+        multiply(c[TILE], last - first, n, k, A, first * k, k, 1, B, 0, n, NR, out, first * n, t,
+                 wanted)
+    else:
+        tiles.pack(B, 0, n, k, n, P, 0)
+        multiply(c[TILE], last - first, n, k, A, first * k, k, 1, P, 0, NR, k * NR, out, first * n,
+                 t, wanted)
     if c[3]:
         follow(c[8], out[first * n:last * n], memory(c[3], n, own), n)
 
@@ -117,51 +182,32 @@ def descend(kind, x, w, g, s, u, v):
 
 
 @njit(**SERIAL)
-def block(how, rows, n, N, h, first, n_in, P, G, t, begin, end):
-    """G = h^T delta for so many columns of h, from `first` on; P is delta, in panels.
-
-    Meanwhile the lines from `begin` to `end` are claimed, some with every tile: the weights that
-    the block is for, which other threads have read since this one wrote them.
-    """
-    NR, count = width(G), -(-rows // MR)
-    least = rows // count
-    more = rows - least * count                     # tiles that have a row more than the least
-    step = -(-(end - begin) // (count * -(-n // NR) * LINE)) * LINE
-    for j in range(0, n, NR):
-        side, r = min(NR, n - j), 0
-        halves = tiles.halves(side, G)
-        for i in range(count):
-            high = least + (i < more)
-            for line in range(begin, min(begin + step, end), LINE):
-                claim(line)
-            if side == NR:
-                tiles.strip(how, high, halves, h, first + r, 1, n_in, P, j * N, NR, N, G, r * n + j,
-                            n, False)
-            else:
-                tiles.strip(how, high, halves, h, first + r, 1, n_in, P, j * N, NR, N, t, r * NR,
-                            NR, False)
-            begin, r = begin + step, r + high
-        if side < NR:
-            tiles.unpack(rows, side, t, NR, G, j, n)
-
-
-@njit(**SERIAL)
 def gradient(share, shares, c, x, own):
-    """GRADIENT: h, delta; N, n_in, n_out; kind, w, three states."""
+    """GRADIENT: h, delta; N, n_in, n_out; kind, w, three states.
+
+    While a block is summed its weights and their states are claimed: other threads have read them
+    since this one wrote them, or they are no longer near.
+    """
     N, n_in, n_out, NR = c[3], c[4], c[5], width(own)
     size, scale = n_in * n_out, own.dtype.type(1 / N)
     h, delta = memory(c[1], N * n_in, own), memory(c[2], N * n_out, own)
     w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
                   memory(c[10], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
-    tiles.pack(delta, 0, n_out, N, n_out, P, 0)
+    direct = straight(n_out, own)
+    if not direct:
+        tiles.pack(delta, 0, n_out, N, n_out, P, 0)
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
         g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
-        begin = c[7] + a * own.itemsize
-        block(c[TILE], rows, n_out, N, h, first, n_in, P, G, t, begin,
-              begin + len(g) * own.itemsize)
+        skip = a * own.itemsize
+        wanted = c[7] + skip, c[8] + skip, c[9] + skip, len(g) * own.itemsize, True
+        if direct:
+            multiply(c[TILE], rows, n_out, N, h, first, 1, n_in, delta, 0, n_out, NR, G, 0, t,
+                     wanted)
+        else:
+            multiply(c[TILE], rows, n_out, N, h, first, 1, n_in, P, 0, NR, N * NR, G, 0, t, wanted)
         for i in range(len(g)):
             g[i] *= scale
         descend(c[6], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
@@ -218,6 +264,12 @@ def numbers(what, x, y, z, s, out):
     elif what == RELU_SLOPE:
         for i in range(len(out)):
             out[i] = x[i] * (one if y[i] > 0 else nothing)          # NaN 0 is NaN
+    elif what == TANH_ERROR:
+        for i in range(len(out)):
+            out[i] = (x[i] - y[i]) * (one - z[i] * z[i])
+    elif what == RELU_ERROR:
+        for i in range(len(out)):
+            out[i] = (x[i] - y[i]) * (one if z[i] > 0 else nothing)     # NaN 0 is NaN
     elif what == COPY:
         for i in range(len(out)):
             out[i] = x[i]

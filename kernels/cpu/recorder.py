@@ -35,32 +35,32 @@ class Entry:
 
     def __init__(self, name, args, result):
         self.name, self.args, self.result = name, args, result
-        self.arrays = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
-        self.ids = [id(args[i]) for i in self.arrays]
-        self.rest = [i for i in range(len(args)) if i not in self.arrays]
-        self.everything = tuple(map(id, args))
+        self.ids = [id(a) for a in args if isinstance(a, np.ndarray)]
         self.changed = None             # where the program wants to be told of other numbers
 
-    def is_now(self, name, args):
-        """Whether an operation is this one, on the same arrays; takes over its numbers, in place.
-        """
-        if name != self.name:
+    def is_now(self, args):
+        """Whether it is done on the same arrays again; takes over its numbers, in place."""
+        if len(args) != len(self.args):
             return False
-        if tuple(map(id, args)) == self.everything:
-            return True
-        if [id(args[i]) for i in self.arrays] != self.ids:
-            return False
-        differ = any(args[i] != self.args[i] for i in self.rest)
-        if differ and self.changed is None:
-            return False
-        self.args, self.everything = args, tuple(map(id, args))     # kept: an id is of who lives
+        differ = False
+        for new, old in zip(args, self.args):
+            if new is not old:
+                if isinstance(new, np.ndarray) or isinstance(old, np.ndarray):
+                    return False
+                differ |= new != old
         if differ:
+            if self.changed is None:
+                return False
+            self.args = args
             self.changed(self)
         return True
 
     def outputs(self):
         """The arrays that it made."""
         return self.result if isinstance(self.result, tuple) else (self.result,)
+
+
+END = Entry("", (), None)               # follows the last
 
 
 class Recorded(np.ndarray):
@@ -84,7 +84,7 @@ class Recorded(np.ndarray):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         recorder, name = self.recorder, ARITHMETIC.get(ufunc)
         if recorder is not None and recorder.busy and name and method == "__call__" and not kwargs:
-            return recorder.did(name, inputs)
+            return getattr(recorder, name)(*inputs)
         plain = [bare(x) for x in inputs]
         if "out" in kwargs:
             kwargs["out"] = tuple(bare(x) for x in kwargs["out"])
@@ -141,7 +141,8 @@ class Recorder:
     def __init__(self):
         self.tapes, self.failures, self.why = {}, {}, None
         self.busy, self.playing, self.tape, self.at = False, False, None, 0
-        for name in NAMES:
+        self.following = []             # what is on a tape that is played
+        for name in (*NAMES, *ARITHMETIC.values()):
             setattr(self, name, self.operation(name))
 
     def keeps(self, sizes):
@@ -150,10 +151,14 @@ class Recorder:
 
     def operation(self, name):
         """The operation `name`, watched."""
-        plain = getattr(cpu, name)
-
         def watched(*args):
-            return self.did(name, args) if self.busy else plain(*map(bare, args))
+            if self.playing:
+                entry = self.following[self.at]
+                if entry.name == name and entry.is_now(args):
+                    self.at += 1
+                    return entry.result
+                self.leave(f"{name} came where something else was recorded")
+            return self.did(name, args) if self.busy else plainly(name, args)
 
         return watched
 
@@ -198,7 +203,7 @@ class Recorder:
         """learn(x, y), from what is written down."""
         self.tape, self.at = tape, 0
         self.busy = self.playing = True
-        tape.source = x, y
+        self.following, tape.source = [*tape.entries, END], (x, y)
         result, stayed = self.kept_to(tape, learn)
         if stayed:
             tape.program.run(*tape.source)
@@ -218,19 +223,11 @@ class Recorder:
                 self.leave("it was stopped")
             raise
         finally:
-            stayed, self.busy = self.busy, False
+            stayed, self.busy, self.playing = self.busy, False, False
         return result, stayed
 
     def did(self, name, args):
-        """One operation of a step: written down, or compared with what is."""
-        tape = self.tape
-        if self.playing:
-            entry = tape.entries[self.at] if self.at < len(tape.entries) else None
-            if entry and entry.is_now(name, args):
-                self.at += 1
-                return entry.result
-            self.leave(f"{name} came where something else was recorded")
-            return plainly(name, args)
+        """One operation of a step, written down."""
         result = promised(name, args) if instructed(name) else None
         if not instructed(name, result, WIDEST):
             self.impossible(f"there is no instruction for {name}, or it is too wide")
@@ -239,7 +236,7 @@ class Recorder:
             result = tuple(self.watch(r) for r in result)
         elif result is not None:
             result = self.watch(result)
-        tape.entries.append(Entry(name, args, result))
+        self.tape.entries.append(Entry(name, args, result))
         self.at += 1
         return result
 
@@ -251,14 +248,15 @@ class Recorder:
 
     def impossible(self, why):
         """Leave, and if this was to be recorded, never try again."""
+        recorded = not self.playing
         self.leave(why)
-        if not self.playing:
+        if recorded:
             self.tape.possible = False
             self.tape.entries.clear()               # or all of a large step would be kept
 
     def leave(self, why):
         """The rest of this step as it is; what was promised is computed first."""
-        self.busy, self.why = False, why
+        self.busy, self.playing, self.why = False, False, why
         self.make_good()
 
     def make_good(self):

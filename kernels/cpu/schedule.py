@@ -1,8 +1,8 @@
-"""From what a step did to the program that does it: instructions, and where all have to wait.
+"""From what a step did to the program that does it: instructions, in their order and places.
 
     fuse    a gradient that only the optimiser reads is made block by block and never kept
-    wait    between two instructions that touch an array, at least one of them to write, unless
-            both go through it row by row, each thread its own rows
+    order   see `order`
+    place   see `places`
 """
 from functools import cache
 
@@ -11,11 +11,14 @@ from numba import get_num_threads
 
 from minicredit.kernels.cpu import networks, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
+from minicredit.kernels.cpu.memory import empty
+from minicredit.kernels.cpu.order import ALL, ROWS, Instruction, ahead, stages
+from minicredit.kernels.cpu.places import shared, unknown
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 
-ROWS, ALL = "rows", "all"               # what one thread touches of an array
 F = {"linear": do.LINEAR, "tanh": do.TANH, "relu": do.RELU}
 SLOPES = {"tanh": do.TANH_SLOPE, "relu": do.RELU_SLOPE}
+ERRORS = {"tanh": do.TANH_ERROR, "relu": do.RELU_ERROR}
 KINDS = {"sgd": do.SGD, "momentum": do.MOMENTUM, "manhattan": do.MANHATTAN, "rmsprop": do.RMSPROP,
          "rmsprop_centred": do.CENTRED, "adam": do.ADAM, "leak": do.LEAK}
 
@@ -25,43 +28,6 @@ IN_PLACE = {*KINDS, "keep_signs"}       # operations that make nothing new
 
 class Impossible(Exception):
     """There is no instruction for what a step did."""
-
-
-class Instruction:
-    """One row of the table.
-
-    reads, writes : lists of (array, ROWS or ALL)
-    """
-
-    def __init__(self, op, ints, floats=(), reads=(), writes=()):
-        self.op, self.ints, self.floats = op, ints, list(floats)
-        self.accesses = [(id(a), how, False) for a, how in reads]
-        self.accesses += [(id(a), how, True) for a, how in writes]
-
-    def touch(self, touched):
-        """Add what this reads and writes to a dict of such, by array; in place."""
-        for key, how, write in self.accesses:
-            touched.setdefault(key, []).append((how, write))
-
-    def clashes(self, touched, sharing):
-        """Whether this touches what has been touched, one of the two to write.
-
-        sharing: threads that go through an array row by row do not meet there.
-        """
-        return any((write or wrote) and not (sharing and how == was == ROWS)
-                   for key, how, write in self.accesses for was, wrote in touched.get(key, ()))
-
-
-def address(array):
-    """Of its memory, which has to be in C order.
-
-    Raises
-    ------
-    Impossible
-    """
-    if not array.flags.carray:
-        raise Impossible("an array that is not in C order")
-    return array.ctypes.data
 
 
 def row_shape(array):
@@ -83,6 +49,7 @@ class Compiler:
 
     def __init__(self, tape):
         self.tape, self.code, self.room = tape, [], 1
+        self.loose = unknown(tape)
         self.K = 0                              # classes, if the step compares with labels
         self.NR = do.width(np.empty(0, tape.x.dtype))
         self.gradients = {}                     # id of dW or db: the entry that makes it
@@ -94,20 +61,32 @@ class Compiler:
     def instructions(self):
         """All of them, in the order of the tape."""
         tape = self.tape
-        self.source = self.each(do.COPY, tape.x, out=tape.x)
         for entry in tape.entries:
             getattr(self, entry.name, self.no)(entry)
         if any(self.readers.get(i) for i in self.gradients):
             raise Impossible("a gradient that others than its optimiser read")
+        if any(write and key == id(tape.x) for one in self.code for key, _, write in one.accesses):
+            raise Impossible("the batch is changed")
         return self.code
 
     def no(self, entry):
         """There is no instruction for this."""
         raise Impossible(entry.name)
 
+    def once(self, array):
+        """Whether an array is read once, by an operation, and nobody else knows it."""
+        return id(array) in self.loose and self.readers[id(array)] == 1
+
     def then(self, *args, **kwargs):
-        """One more instruction."""
+        """One more instruction; its arrays have to be in C order.
+
+        Raises
+        ------
+        Impossible
+        """
         self.code.append(Instruction(*args, **kwargs))
+        if not all(a.flags.carray for a in self.code[-1].ints if isinstance(a, np.ndarray)):
+            raise Impossible("an array that is not in C order")
         return self.code[-1]
 
     def agree(self, *pairs):
@@ -125,11 +104,10 @@ class Compiler:
     def product(self, A, B, out, b=None, f=do.LINEAR, transposed=False):
         """out = f(A B + b), or with B^T."""
         (N, n), k = out.shape, A.shape[1]
-        ints = [address(A), address(B), 0 if b is None else address(b), address(out), N, k, n, f,
-                int(transposed)]
+        ints = [A, B, 0 if b is None else b, out, N, k, n, f, int(transposed), 0, 0]
         biases = [] if b is None else [(b, ALL)]
         self.then(do.PRODUCT, ints, reads=[(A, ROWS), (B, ALL), *biases], writes=[(out, ROWS)])
-        self.need(N * self.NR + do.GROUP * self.NR * k)
+        self.need((N + -(-n // self.NR) * k) * self.NR)
 
     def need(self, numbers):
         """A thread's own memory has to hold so many numbers."""
@@ -140,8 +118,8 @@ class Compiler:
         if any(np.shape(a) != out.shape for a in args) or out.ndim > 2:
             raise Impossible("shapes that differ, or of several networks")
         N, n = row_shape(out)
-        places = [address(a) for a in (*args, *3 * [args[0]])[:3]]
-        return self.then(do.EACH, [what, N, n, *places, address(out)], [s],
+        places = (*args, *3 * [args[0]])[:3]
+        return self.then(do.EACH, [what, N, n, *places, out], [s],
                          reads=[(a, ROWS) for a in args], writes=[(out, ROWS)])
 
     # The operations, by name ----------------------------------------------------------------------
@@ -171,26 +149,24 @@ class Compiler:
         g = None if name == "leak" else entry.args[1]
         states = [a for a in entry.args[1 if g is None else 2:] if isinstance(a, np.ndarray)]
         self.agree(*((a.shape, w.shape) for a in (*states, *([] if g is None else [g]))))
-        places = [address(a) for a in (w, *states, w, w, w)[:4]]
+        places = (w, *states, w, w, w)[:4]
         known = self.gradients.pop(id(g), None)
         floats = numbers_of(name, entry.args)
         changes = [(a, ROWS) for a in (w, *states)]
         if known is None:
             g = w if g is None else g
-            done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], places[0], address(g),
-                                         *places[1:]], floats, [(g, ROWS)], changes)
+            done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], w, g, *places[1:]], floats, [(g, ROWS)], changes)
         elif known[0].name == "signed_grad":
             done = self.networks_gradient(*known[0].args, w, KINDS[name], places, floats, changes)
         else:
             (h, delta), N = known[0].args, len(known[0].args[0])
             if known[1] == 0:
-                done = self.then(do.GRADIENT, [address(h), address(delta), N, *w.shape, KINDS[name],
-                                               *places], floats, [(h, ALL), (delta, ALL)], changes)
+                done = self.then(do.GRADIENT, [h, delta, N, *w.shape, KINDS[name], *places], floats, [(h, ALL), (delta, ALL)], changes)
                 panels = tiles.panels(N, w.shape[1], w.reshape(-1))
                 self.need(do.BLOCK * (self.NR + w.shape[1]) + panels)
             else:
                 self.need(len(w))
-                done = self.then(do.BIAS, [address(delta), N, len(w), KINDS[name], *places], floats,
+                done = self.then(do.BIAS, [delta, N, len(w), KINDS[name], *places], floats,
                                  [(delta, ALL)], changes)
         entry.changed = Changed(done, lambda entry: numbers_of(entry.name, entry.args))
 
@@ -203,7 +179,7 @@ class Compiler:
         (K, k, n), N, common = W.shape, h.shape[-2], h.ndim == 2
         self.agree((h.shape, (N, k) if common else (K, N, k)), (b.shape, (K, n)),
                    (sign.shape, (n,)))
-        ints = [*map(address, (h, W, b, sign, entry.result)), N, k, n, K, int(common)]
+        ints = [h, W, b, sign, entry.result, N, k, n, K, int(common)]
         self.then(networks.SIGNED, ints, reads=[(h, ROWS), (W, ALL), (b, ALL)],
                   writes=[(entry.result, ROWS)])
         self.need((N + k * -(-n // self.NR)) * self.NR + 2 * (networks.LONG + n))
@@ -212,7 +188,7 @@ class Compiler:
         delta, W = entry.args
         (K, n_in, n_out), N = W.shape, delta.shape[1]
         self.agree((delta.shape, (K, N, n_out)))
-        ints = [*map(address, (delta, W, entry.result)), N, n_in, n_out, K]
+        ints = [delta, W, entry.result, N, n_in, n_out, K]
         self.then(networks.BACK, ints, reads=[(delta, ROWS), (W, ALL)],
                   writes=[(entry.result, ROWS)])
         self.need((N + n_out * -(-n_in // self.NR)) * self.NR)
@@ -222,7 +198,7 @@ class Compiler:
         K, N, n = h.shape
         self.agree((e.shape, (K, N, 1 if e.shape[-1] == 1 else n)), (sign.shape, (n,)))
         self.need(networks.LONG + n + (N + 1) * self.NR)
-        self.then(networks.SLOPE, [*map(address, (e, h, sign, entry.result)), N, n, K, e.shape[2]],
+        self.then(networks.SLOPE, [e, h, sign, entry.result, N, n, K, e.shape[2]],
                   reads=[(e, ROWS), (h, ROWS)], writes=[(entry.result, ROWS)])
 
     def class_sums(self, entry):
@@ -240,25 +216,25 @@ class Compiler:
     def totals(self, entry, sizes, strides, out):
         """Sums over an axis."""
         x, = entry.args
-        ints = [address(x), address(entry.result), *sizes, *strides, *out, x.size]
+        ints = [x, entry.result, *sizes, *strides, *out, x.size]
         self.then(networks.TOTALS, ints, reads=[(x, ROWS)], writes=[(entry.result, ROWS)])
 
     def keep_signs(self, entry):
         W, sign = entry.args
         self.agree((sign.shape, W.shape[-1:]))
         self.need(networks.LONG + len(sign))
-        self.then(networks.KEEP, [address(W), address(sign), *row_shape(W)], writes=[(W, ROWS)])
+        self.then(networks.KEEP, [W, sign, *row_shape(W)], writes=[(W, ROWS)])
 
     def networks_gradient(self, h, delta, w, kind, places, floats, changes):
         """A gradient of K networks and its optimiser: the weights' or the biases'."""
         (K, N, n), common = delta.shape, h.ndim == 2
         if w.ndim == 2:
             self.need(networks.LONG + 2 * n)
-            return self.then(networks.BIASES, [address(delta), N, n, K, kind, *places], floats,
+            return self.then(networks.BIASES, [delta, N, n, K, kind, *places], floats,
                              [(delta, ALL)], changes)
         self.need(do.BLOCK * (self.NR + n) + tiles.panels(N, n, w.reshape(-1)))
-        return self.then(networks.DESCENT, [address(h), address(delta), N, w.shape[1], n, K,
-                                            int(common), kind, *places], floats,
+        return self.then(networks.DESCENT, [h, delta, N, w.shape[1], n, K, int(common), kind,
+                                            *places], floats,
                          [(h, ALL), (delta, ALL)], changes)
 
     # Number by number, row by row
@@ -285,8 +261,12 @@ class Compiler:
 
     def times_slope(self, entry):
         e, h, f = entry.args
+        last = self.code[-1] if self.code else None
         if f == "linear":
             self.each(do.COPY, e, out=entry.result)
+        elif f in SLOPES and last and last.gives(do.SUBTRACT, e) and self.once(e):
+            x, y = self.code.pop().ints[3:5]
+            self.each(ERRORS[f], x, y, h, out=entry.result)
         elif f in SLOPES:
             self.each(SLOPES[f], e, h, out=entry.result)
         else:
@@ -297,14 +277,14 @@ class Compiler:
         self.agree((y.shape, a.shape[:1]))
         if y is not self.tape.y:
             raise Impossible("labels that are not the batch's")
-        ints = [address(a), address(y), address(loss), address(delta), *a.shape]
+        ints = [a, y, loss, delta, *a.shape]
         self.K = a.shape[1]
         self.then(do.XENT, ints, reads=[(a, ROWS), (y, ROWS)],
                                 writes=[(loss, ROWS), (delta, ROWS)])
 
     def softmax(self, entry):
         a, = entry.args
-        self.then(do.SOFTMAX, [address(a), 0, 0, address(entry.result), *a.shape],
+        self.then(do.SOFTMAX, [a, 0, 0, entry.result, *a.shape],
                   reads=[(a, ROWS)], writes=[(entry.result, ROWS)])
 
     def join(self, entry):
@@ -313,7 +293,7 @@ class Compiler:
         x, y = entry.args
         out = entry.result
         self.agree((x.shape[:-1], out.shape[:1]), (y.shape[:-1], out.shape[:1]))
-        self.then(do.JOIN, [address(x), address(y), address(out), len(out), x.shape[1], y.shape[1]],
+        self.then(do.JOIN, [x, y, out, len(out), x.shape[1], y.shape[1]],
                   reads=[(x, ROWS), (y, ROWS)], writes=[(out, ROWS)])
 
     def normal(self, entry):
@@ -326,7 +306,7 @@ class Compiler:
     def noise(self, entry, what, h, key, sigma):
         """Numbers of a key."""
         out = entry.result
-        ints = [what, *row_shape(out), address(h), address(out), *words(key)]
+        ints = [what, *row_shape(out), h, out, *words(key)]
         reads = [] if h is out else [(h, ROWS)]
         done = self.then(do.NOISE, ints, [sigma], reads=reads, writes=[(out, ROWS)])
         entry.changed = Renamed(done)
@@ -367,32 +347,6 @@ class Renamed(Changed):
         self.row = code[row, 6:11]
 
 
-def stages(instructions):
-    """The instructions in an order in which all wait as seldom as this finds; and where they do.
-
-    A stage takes whatever need not wait for anything in it, and need not follow anything that has
-    to.
-
-    Returns
-    -------
-    ordered : list of Instruction
-    waits : list of int, the first of each stage, and their number
-    """
-    ordered, waits, left = [], [0], list(instructions)
-    while left:
-        touched, passed, later = {}, {}, []
-        for one in left:
-            if one.clashes(touched, sharing=True) or one.clashes(passed, sharing=False):
-                later.append(one)
-                one.touch(passed)
-            else:
-                ordered.append(one)
-                one.touch(touched)
-        left = later
-        waits.append(len(ordered))
-    return ordered, waits
-
-
 @cache
 def function(op, dtype):
     """The address of an instruction's function, compiled when a program first wants it."""
@@ -403,23 +357,33 @@ class Program:
     """Tables, ready to run."""
 
     def __init__(self, compiler, tape):
-        instructions, self.waits = stages(compiler.instructions())
+        found = stages(compiler.instructions())
+        for stage in found:
+            ahead(stage)
+        self.memory = shared(found, compiler.loose)
+        instructions = [one for stage in found for one in stage]
+        self.waits = np.cumsum([0, *map(len, found)]).tolist()
         self.code = np.zeros((len(instructions), do.INTS), np.int64)
         self.floats = np.zeros((len(instructions), do.FLOATS))
         for row, one in enumerate(instructions):
-            self.code[row, :1 + len(one.ints)] = one.op, *one.ints
+            self.code[row, :1 + len(one.ints)] = one.op, *map(self.address, one.ints)
             self.floats[row, :len(one.floats)] = one.floats
         for entry in tape.entries:
             if entry.changed is not None:
                 entry.changed.place(self.code, self.floats,
                                     instructions.index(entry.changed.instruction))
-        self.source = self.code[instructions.index(compiler.source)]
+        self.source = [(row, 1 + place) for row, one in enumerate(instructions)
+                       for place, x in enumerate(one.ints) if x is tape.x]
         self.K = compiler.K
         self.y, self.dtype = tape.y, tape.x.dtype
         self.room = compiler.room
-        self.scratch = np.empty((0, self.room), self.dtype)
+        self.scratch = empty((0, self.room), self.dtype)
         for row in self.code:
             row[do.WHO], row[do.TILE] = function(row[0], self.dtype), tiles.address(self.dtype)
+
+    def address(self, x):
+        """An integer as it is; of an array its memory, or that which it shares."""
+        return self.memory.get(id(x), x).ctypes.data if isinstance(x, np.ndarray) else x
 
     def run(self, x, y):
         """The step, on another batch.
@@ -431,9 +395,10 @@ class Program:
         """
         shares = get_num_threads()
         if len(self.scratch) < shares:
-            self.scratch = np.empty((shares, self.room), self.dtype)
+            self.scratch = empty((shares, self.room), self.dtype)
         x = np.ascontiguousarray(x)
-        self.source[4:7] = x.ctypes.data
+        for row, place in self.source:
+            self.code[row, place] = x.ctypes.data
         self.y[...] = y
         if self.K and len(self.y):
             low, high = self.y.min(), self.y.max()
@@ -454,9 +419,9 @@ def instructed(name, result=None, widest=0):
 
 def compiled(tape):
     """The program of a tape; None if there is none for what it does."""
-    arrays = [a for entry in tape.entries for a in (*entry.args, *entry.outputs())
-              if isinstance(a, np.ndarray) and a.ndim and a is not tape.y]
-    if not arrays or len({a.dtype for a in arrays}) > 1:
+    types = {a.dtype for entry in tape.entries for a in (*entry.args, *entry.outputs())
+             if isinstance(a, np.ndarray) and a.ndim and a is not tape.y}
+    if len(types) != 1:
         return None
     try:
         return Program(Compiler(tape), tape)

@@ -1,0 +1,112 @@
+"""Where the arrays of a step lie: those that are not needed at the same time in the same memory.
+
+What a step makes is ten times what fits a core's second cache, and most of it is read once, by the
+next instruction.  Where one such array is no longer needed the next one of its shape begins, so
+that it is still near.  That is done to arrays that only the program knows: nobody outside will look
+at what they once were, and who does sees NaN.
+
+An array may follow another in its place
+
+    after a wait        between the last instruction that touches one and the first that does the
+                        other
+    within a stage      if there all go through either row by row, each thread its own rows
+"""
+import sys
+from collections import Counter
+
+import numpy as np
+
+from minicredit.kernels.cpu.memory import empty
+from minicredit.kernels.cpu.order import ROWS
+
+
+def unknown(tape):
+    """What the operations on a tape made and nobody but the tape holds; dict of arrays, by id.
+
+    Python counts who holds an array.  What it counts for one that is known to be held by nobody
+    else is what it has to count for the others, and one for every operation that has it.
+    """
+    held = Counter(id(a) for entry in tape.entries for a in (*entry.args, *entry.outputs())
+                   if isinstance(a, np.ndarray))
+    made = {id(a): a for entry in tape.entries for a in entry.outputs()
+            if isinstance(a, np.ndarray)}
+    alone = np.empty(1).view(type(tape.x))
+    made[id(alone)] = alone
+    key, alone = id(alone), None
+    usual = holders(made, key)
+    del made[key]
+    return {key: made[key] for key in made
+            if holders(made, key) == (usual[0] + held[key], usual[1])}
+
+
+def holders(arrays, key):
+    """How many references there are to an array, and to whose memory it is a view of."""
+    return sys.getrefcount(arrays[key]), sys.getrefcount(arrays[key].base)
+
+
+class Life:
+    """From the first instruction that touches an array to the last.
+
+    first, last : int, their places in the order
+    begins, ends : int, the stages of these
+    alone : set of stages in which some thread touches more than its own rows
+    """
+
+    def __init__(self, at, stage, write):
+        self.first, self.begins, self.written = at, stage, write
+        self.alone = set()
+
+    def touched(self, at, stage, how):
+        """By an instruction, the latest so far."""
+        self.last, self.ends = at, stage
+        if how != ROWS:
+            self.alone.add(stage)
+
+    def follows(self, other):
+        """Whether this may lie where the other did."""
+        if self.begins > other.ends:
+            return True
+        return (self.begins == other.ends and self.first > other.last
+                and self.begins not in self.alone | other.alone)
+
+
+def lives(stages):
+    """The life of every array that the instructions touch; dict by id."""
+    found, at = {}, 0
+    for number, stage in enumerate(stages):
+        for one in stage:
+            for key, how, write in one.accesses:
+                life = found.setdefault(key, Life(at, number, write))
+                life.touched(at, number, how)
+            at += 1
+    return found
+
+
+def shared(stages, loose):
+    """Memory for arrays that may be moved; their own is filled with NaN.
+
+    Parameters
+    ----------
+    stages : list of lists of Instruction
+    loose : dict of arrays, by id
+
+    Returns
+    -------
+    dict of arrays, by id: where each lies now; those that were not moved are not in it
+    """
+    found, last = {}, {}                            # last: by shape, (life, memory) of who was last
+    alive = lives(stages)
+    for key in sorted(loose.keys() & alive.keys(), key=lambda key: alive[key].first):
+        array, life = loose[key], alive[key]
+        if not life.written:
+            continue                                # read before it is written: of the step before
+        places = last.setdefault((array.shape, array.dtype), [])
+        free = [place for place in places if life.follows(place[0])]
+        place = max(free, key=lambda place: place[0].last, default=None)
+        if place is None:
+            place = [life, empty(array.shape, array.dtype)]
+            places.append(place)
+        place[0] = life
+        found[key] = place[1]
+        array.view(np.ndarray)[...] = np.nan
+    return found
