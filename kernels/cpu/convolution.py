@@ -13,7 +13,7 @@ from numba import njit, prange
 from minicredit.kernels import reference
 from minicredit.kernels.cpu.local import BLOCK, constants, passed, seen, unit_means, units
 from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type
-from minicredit.kernels.cpu.panels import product
+from minicredit.kernels.cpu.panels import NOTHING, product
 from minicredit.kernels.cpu.threads import PARALLEL, SERIAL, SMALL_PRODUCT, several
 from minicredit.kernels.cpu.tiles import lanes, transpose
 
@@ -23,7 +23,7 @@ PARTS = 16
 @njit(**SERIAL)
 def places_grad(p0, p1, h, delta, where, N, F, dW, db):
     """dW and db of places p0 to p1 together, added to what is there."""
-    C, ch, k, width = where[1], where[2], where[3], 4 * lanes(h)
+    C, ch, k, width = where[1], where[2], where[3], 2 * lanes(h)
     scratch, (nothing, one) = np.empty(BLOCK * width, h.dtype), constants(h)
     scale = h.dtype.type(1 / N)
     for p in range(p0, p1):
@@ -34,18 +34,18 @@ def places_grad(p0, p1, h, delta, where, N, F, dW, db):
                 wide = min(width, F - f0)
                 transpose(delta, (p * F + f0) * N + n0, N, n, wide, scratch, 0, width)
                 product(1, wide, one, 0, 0, 0, 0, scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                        db, f0, 0, True, scale)
+                        db, f0, 0, True, scale, NOTHING)
                 for i in range(i0, i1):
                     product((j1 - j0) * ch, wide,
                             h, ((row + i) * C + column + j0) * ch * N + n0, N, 1, 0,
                             scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                            dW, (i * k + j0) * ch * F + f0, F, True, scale)
+                            dW, (i * k + j0) * ch * F + f0, F, True, scale, NOTHING)
 
 
 @njit(**SERIAL)
 def places_grad_transposed(p0, p1, h, delta, where, N, F, dW):
     """dW of places p0 to p1 of a transposed convolution together, added to what is there."""
-    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
+    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 2 * lanes(h)
     scratch, nothing = np.empty(BLOCK * width, h.dtype), constants(h)[0]
     scale = h.dtype.type(1 / N)
     for p in range(p0, p1):
@@ -58,7 +58,7 @@ def places_grad_transposed(p0, p1, h, delta, where, N, F, dW):
                     first = ((row + i) * C + column + j0) * ch + s0
                     transpose(delta, first * N + n0, N, n, wide, scratch, 0, width)
                     product(F, wide, h, p * F * N + n0, N, 1, 0, scratch, 0, width, 0, n, 1,
-                            nothing, 0, 0, dW, (i * k + j0) * ch + s0, S, True, scale)
+                            nothing, 0, 0, dW, (i * k + j0) * ch + s0, S, True, scale, NOTHING)
 
 
 @njit(**SERIAL)

@@ -13,6 +13,8 @@ each a `panels.product`, with the same geometry whether weights are shared or no
 where the weights of a place begin, and which way round they lie.  Taps outside the image are left
 out.  What comes in C order is transposed once; what goes out is in Fortran order.
 
+What the next place needs is asked for meanwhile.
+
 Tasks are places for the first and the last, rows of the image for the second, and slices of a large
 batch: none writes what another does, and each sums in an order of its own.
 """
@@ -23,7 +25,7 @@ from minicredit.kernels import reference
 from minicredit.kernels.cpu.dense import FOLLOWS, LINEAR, RELU, TANH
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type
-from minicredit.kernels.cpu.panels import product
+from minicredit.kernels.cpu.panels import NOTHING, product
 from minicredit.kernels.cpu.threads import (FUSED, PARALLEL, SERIAL, SMALL_PRODUCT, several)
 from minicredit.kernels.cpu.tiles import lanes, transpose
 
@@ -73,6 +75,13 @@ def follow(a, f):
 
 
 @njit(**SERIAL)
+def stretch(x, first, n, write):
+    """n numbers of flat memory from number `first` on, as `product` is asked to ask for them."""
+    n = max(0, min(n, len(x) - first))
+    return np.int64(x.ctypes.data) + first * x.itemsize, n * x.itemsize, write
+
+
+@njit(**SERIAL)
 def gather(p, n0, n1, h, W, b, f, where, sizes, out):
     """Place p of all places: what it sees times its weights, for examples n0 to n1."""
     C, ch, k = where[1], where[2], where[3]
@@ -82,15 +91,16 @@ def gather(p, n0, n1, h, W, b, f, where, sizes, out):
     m, w0 = (j1 - j0) * ch, p * place + (i0 * k + j0) * ch * tap
     h0, to = ((row + i0) * C + column + j0) * ch * N + n0, p * F * N + n0
     most = max(8, WEIGHTS // F)
+    following = stretch(out, to + F * N, F * N if n1 - n0 == N else 0, True)
     if (i1 - i0) * m <= most:
         product(F, n1 - n0, W, w0, own, tap, k * ch * tap, h, h0, N, C * ch * N, m, i1 - i0,
-                b, b0, b_row, out, to, N, False, one)
+                b, b0, b_row, out, to, N, False, one, following)
     else:
         for i in range(i1 - i0):
             for s in range(0, m, most):
                 product(F, n1 - n0, W, w0 + (i * k * ch + s) * tap, own, tap, 0,
                         h, h0 + (i * C * ch + s) * N, N, 0, min(most, m - s), 1,
-                        b, b0, b_row, out, to, N, i + s > 0, one)
+                        b, b0, b_row, out, to, N, i + s > 0, one, NOTHING)
     if f != LINEAR:
         for u in range(p * F, p * F + F):
             follow(out[u * N + n0:u * N + n1], f)
@@ -114,7 +124,8 @@ def scatter(y0, y1, n0, n1, h, W, b, f, where, sizes, out):
                 product((j1 - j0) * ch, min(width, n1 - n),
                         W, first * place + ((y + top - r0 * s) * k + j0) * ch * tap, tap, own,
                         C1 * place - s * k * ch * tap, h, first * F * N + n, N, C1 * F * N,
-                        F, r1 - r0, b, 0, 0, out, (y * C + column + j0) * ch * N + n, N, True, one)
+                        F, r1 - r0, b, 0, 0, out, (y * C + column + j0) * ch * N + n, N, True, one,
+                        NOTHING)
     if f != LINEAR:
         for u in range(y0 * C * ch, y1 * C * ch):
             follow(out[u * N + n0:u * N + n1], f)
@@ -173,10 +184,11 @@ def passed(down, h, W, b, f, where, F, steps):
 @njit(**SERIAL)
 def place_grad(p, h, delta, where, N, F, dW, db):
     """dW[p] and db[p] of place p."""
-    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
+    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 2 * lanes(h)
     row, column, i0, i1, j0, j1 = seen(p, where)
     scale = h.dtype.type(1 / N)
     m, scratch, (nothing, one) = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)
+    part = F * N // max(1, i1 - i0)                 # of what the next place needs, a row of taps
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -185,20 +197,22 @@ def place_grad(p, h, delta, where, N, F, dW, db):
             wide = min(width, F - f0)
             transpose(delta, (p * F + f0) * N + n0, N, n, wide, scratch, 0, width)
             product(1, wide, one, 0, 0, 0, 0, scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                    db, p * F + f0, 0, n0 > 0, scale)
+                    db, p * F + f0, 0, n0 > 0, scale, NOTHING)
             for i in range(i0, i1):
                 product(m, wide, h, ((row + i) * C + column + j0) * ch * N + n0, N, 1, 0,
                         scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                        dW, (p * S + (i * k + j0) * ch) * F + f0, F, n0 > 0, scale)
+                        dW, (p * S + (i * k + j0) * ch) * F + f0, F, n0 > 0, scale,
+                        stretch(delta, (p + 1) * F * N + (i - i0) * part, part, False))
 
 
 @njit(**SERIAL)
 def place_grad_transposed(p, h, delta, where, N, F, dW):
     """dW[p] of a transposed layer's place p."""
-    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 4 * lanes(h)
+    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 2 * lanes(h)
     row, column, i0, i1, j0, j1 = seen(p, where)
     scale = h.dtype.type(1 / N)
     m, scratch, nothing = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)[0]
+    part = F * N // max(1, i1 - i0)                 # of what the next place needs, a row of taps
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -209,7 +223,8 @@ def place_grad_transposed(p, h, delta, where, N, F, dW):
                 first = ((row + i) * C + column + j0) * ch + s0
                 transpose(delta, first * N + n0, N, n, wide, scratch, 0, width)
                 product(F, wide, h, p * F * N + n0, N, 1, 0, scratch, 0, width, 0, n, 1,
-                        nothing, 0, 0, dW, p * S * F + (i * k + j0) * ch + s0, S, n0 > 0, scale)
+                        nothing, 0, 0, dW, p * S * F + (i * k + j0) * ch + s0, S, n0 > 0, scale,
+                        stretch(h, (p + 1) * F * N + (i - i0) * part, part, False))
 
 
 @njit(**SERIAL)

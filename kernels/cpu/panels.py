@@ -20,6 +20,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minicredit.kernels.cpu.addresses import claim, fetch
 from minicredit.kernels.cpu.threads import SERIAL
 from minicredit.kernels.cpu.tiles import BYTES, INDEX, WORD, Writer, lanes
 
@@ -27,6 +28,8 @@ ROWS = 6
 SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
           + [(rows, 2) for rows in range(ROWS // 2, ROWS + 1)])
 BIT = ir.IntType(1)
+LINE = 64                                           # bytes of a line of memory
+NOTHING = 0, 0, False                               # is asked for
 
 
 # What the compiler writes -------------------------------------------------------------------------
@@ -207,18 +210,28 @@ tile = plain_tile if config.DISABLE_JIT else compiled_tile
 
 @njit(**SERIAL)
 def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
-            C, c0, c_row, more, scale):
+            C, c0, c_row, more, scale, wanted):
     """C = start + scale A B, or C += scale A B if `more`; see above.
 
     In tiles of ROWS rows, or nearly, all alike.
+
+    wanted : tuple of int
+        An address and how many bytes from there are asked for meanwhile, some with every tile; and
+        whether to write there, or else to read.
     """
     tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
-    width = vectors * lanes(A)
+    width, (first, span, write) = vectors * lanes(A), wanted
+    step, at = -(-span // (max(1, tiles * -(-n // width)) * LINE)) * LINE, 0
     for j in range(0, n, width):
         r = 0
         for left in range(tiles, 0, -1):
             rows = -(-(m - r) // left)
+            for line in range(first + at, first + min(at + step, span), LINE):
+                if write:
+                    claim(line)
+                else:
+                    fetch(line)
             tile(rows, vectors, min(width, n - j), A, a0 + r * a_row, a_row, a_k, a_i,
                  B, b0 + j, b_k, b_i, n_k, n_i, start, s0 + r * s_row, s_row,
                  C, c0 + r * c_row + j, c_row, more, scale)
-            r += rows
+            r, at = r + rows, at + step

@@ -161,7 +161,8 @@ class Compiler:
         else:
             (h, delta), N = known[0].args, len(known[0].args[0])
             if known[1] == 0:
-                done = self.then(do.GRADIENT, [h, delta, N, *w.shape, KINDS[name], *places], floats, [(h, ALL), (delta, ALL)], changes)
+                done = self.then(do.GRADIENT, [h, delta, N, *w.shape, KINDS[name], *places],
+                                 floats, [(h, ALL), (delta, ALL)], changes)
                 panels = tiles.panels(N, w.shape[1], w.reshape(-1))
                 self.need(do.BLOCK * (self.NR + w.shape[1]) + panels)
             else:
