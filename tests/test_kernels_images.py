@@ -213,7 +213,8 @@ def panel_product(m, n, n_k, n_i, more, dtype):
     C[1:-1, 2:-1] = before = numbers(dtype, m, n, seed=1)
     a, b = (np.concatenate([[np.nan] * 3, M.ravel(), [np.nan]]).astype(dtype) for M in (A, B))
     panels.product(m, n, a, 3, n_i * n_k, 1, n_k, b, 3, n, n_k * n, n_k, n_i, start, 0, 1,
-                   C.reshape(-1), n + 5, n + 3, more, start.dtype.type(0.5))
+                   C.reshape(-1), n + 5, n + 3, more, start.dtype.type(0.5),
+                   (C.ctypes.data, C.nbytes, more))
     assert (C[[0, -1]] == 1e6).all() and (C[:, [0, 1, -1]] == 1e6).all(), "wrote outside"
     sizes = np.tensordot(abs(A).astype("float64"), abs(B), 2)
     base = before if more else start[:, None]

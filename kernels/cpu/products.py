@@ -10,7 +10,8 @@ Every number of C is one chain of multiplications and additions in the order of 
 is in and whichever thread adds it up.  So the bits do not depend on how a product is cut, and it is
 cut to suit the threads that there are.
 
-The rows of A^T may lie so that a cache has few places for them; A is then turned round first.
+The rows of A, or of A^T, may lie so that a cache has few places for them; A is then copied, or
+turned round, first.
 """
 import numpy as np
 from numba import get_num_threads, njit, prange
@@ -24,6 +25,8 @@ GROUP = 4                                           # panels packed at a time
 DEEP = 4096                                         # bytes of k at a time
 SHALLOW = 160                                       # numbers of A^T's columns that are near enough
 MOST = 512                                          # rows of a block
+ALIKE = 1 << 11                                     # bytes: rows so far apart are in few places
+NARROW = 100                                        # columns
 NEAR = 1 << 17                                      # bytes of A that stay in the second cache
 MOVED = 7                                           # multiplications in the time of moving a number
 INLINE = {**SERIAL, "inline": "always"}             # each would be compiled again in every caller
@@ -72,16 +75,25 @@ def depth(k, A):
 
 
 @njit(**INLINE)
-def straight(m, k, A, a0, ta, step):
-    """Part of op(A) as a tile wants it: memory, its beginning, steps down and along its rows."""
-    if not ta:
+def straight(m, k, A, a0, ta, step, c):
+    """Part of op(A) as a tile wants it: memory, its beginning, steps down and along its rows.
+
+    c : columns of the product, the fewer the less it is worth to copy A
+    """
+    bytes_on = step * A.itemsize                    # from row to row
+    if not ta and (bytes_on % ALIKE or c < NARROW):
         return A, a0, step, 1
-    if k <= SHALLOW and k * step * A.itemsize <= NEAR and step * A.itemsize % 512:
+    if ta and k <= SHALLOW and k * bytes_on <= NEAR and bytes_on % 512:
         return A, a0, 1, step
     row = k + 2 * tiles.lanes(A)                    # one that is no power of two
-    turned = np.empty(m * row, A.dtype)
-    tiles.transpose(A, a0, step, m, k, turned, 0, row)
-    return turned, 0, row, 1
+    copied = np.empty(m * row, A.dtype)
+    if ta:
+        tiles.transpose(A, a0, step, m, k, copied, 0, row)
+    else:
+        for i in range(m):
+            for j in range(k):
+                copied[i * row + j] = A[a0 + i * step + j]
+    return copied, 0, row, 1
 
 
 @njit(**INLINE)
@@ -129,7 +141,7 @@ def block(how, m, c, k, A, a0, ta, lda, B, b0, tb, ldb, alpha, C, c0, ldc, sums)
     """
     NR, one = tiles.VECTORS * tiles.lanes(C), C.dtype.type(alpha)
     side = GROUP * NR
-    A, a0, a_row, a_k = straight(m, k, A, a0, ta, lda)
+    A, a0, a_row, a_k = straight(m, k, A, a0, ta, lda, c)
     P = np.empty(side * depth(k, C), C.dtype)
     T = np.empty(m * side, C.dtype)                 # what does not fit, or is not done in one go
     S = np.empty(side if len(sums) else 0, C.dtype)

@@ -155,7 +155,8 @@ class Compiler:
         changes = [(a, ROWS) for a in (w, *states)]
         if known is None:
             g = w if g is None else g
-            done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], w, g, *places[1:]], floats, [(g, ROWS)], changes)
+            done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], w, g, *places[1:]], floats,
+                             [(g, ROWS)], changes)
         elif known[0].name == "signed_grad":
             done = self.networks_gradient(*known[0].args, w, KINDS[name], places, floats, changes)
         else:
