@@ -92,11 +92,11 @@ def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, T, t0, t, wante
         Three addresses and as many bytes from each, some with every tile; and whether to write
         there, or else to read.
     """
-    NR, L, count = width(T), width(T) // tiles.VECTORS, -(-m // MR)
+    NR, L, count = width(T), width(T) // tiles.VECTORS, max(1, -(-m // MR))
     least = m // count
     more = m - least * count                        # tiles that have a row more than the least
     first, second, third, span, write = wanted
-    step, at = -(-span // (count * -(-n // NR) * LINE)) * LINE, 0
+    step, at = -(-span // (max(1, count * -(-n // NR)) * LINE)) * LINE, 0
     for j in range(0, n, NR):
         side, r = min(NR, n - j), 0
         halves, aside = tiles.halves(side, T), side % L > 0
