@@ -145,36 +145,168 @@ def test_what_other_threads_read_is_not_written_over_before_all_have_waited(how,
     assert (found[id(a)] is found[id(b)]) is moved
 
 
-class Keeps:
-    """A rule that remembers what its first layer said, if asked to."""
+# What others know ---------------------------------------------------------------------------------
 
-    def __init__(self, ops, keeps):
+class Rule:
+    """Two layers, and whatever the step does with what they say."""
+
+    def __init__(self, ops):
         random = np.random.default_rng(0)
-        self.ops, self.keeps, self.kept = ops, keeps, None
-        self.W = [ops.asarray(random.standard_normal((8, 8)).astype("float32")) for _ in range(3)]
-        self.b = ops.asarray(np.zeros(8, "float32"))
+        self.ops, self.t, self.kept, self.given = ops, 0, None, None
+        self.W = [random.standard_normal((8, 8)) for _ in range(2)]
+        self.b = np.zeros(8)
+
+    def layers(self, x):
+        self.t += 1
+        h = self.ops.dense(x, self.W[0], self.b, "tanh")
+        return h, self.ops.dense(h, self.W[1], self.b, "tanh")
+
+    def learn(self, x, h, y):
+        loss, delta = self.ops.softmax_xent(h, y)
+        self.ops.sgd(self.W[0], self.ops.dense_grad(x, delta)[0], 0.1)
+        return loss
+
+
+class KeepsAlways(Rule):
+    """What the first layer said."""
 
     def step(self, x, y):
-        h = [x]
-        for W in self.W:
-            h.append(self.ops.dense(h[-1], W, self.b, "tanh"))
-        if self.keeps:
-            self.kept = h[1]
-        return self.ops.softmax_xent(h[-1], y)[0]
+        self.kept, g = self.layers(x)
+        return self.learn(x, g, y)
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-def test_an_array_that_somebody_else_has_stays_where_it_is(keeps):
+class KeepsSometimes(Rule):
+    """The same, in every third step."""
+
+    def step(self, x, y):
+        h, g = self.layers(x)
+        if self.t % 3 == 0:
+            self.kept = h
+        return self.learn(x, g, y)
+
+
+class KeepsTheBatch(Rule):
+    """And looks at it later."""
+
+    def step(self, x, y):
+        self.kept = x
+        return self.learn(x, self.layers(x)[1], y)
+
+
+class KeepsAPart(Rule):
+    """An operation gives what is a part of an array for the reference; a plain view of that."""
+
+    def step(self, x, y):
+        h, g = self.layers(x)
+        self.kept = np.asarray(self.ops.by_class(h))
+        return self.learn(x, g, y)
+
+
+class ReturnsNowThis(Rule):
+    """Now one array and now another."""
+
+    def step(self, x, y):
+        h, g = self.layers(x)
+        one, other = self.learn(x, h, y), self.learn(x, g, y)
+        return one if self.t % 2 else other
+
+
+class ReturnsTheBatch(Rule):
+    """As it was handed in."""
+
+    def step(self, x, y):
+        self.learn(x, self.layers(x)[1], y)
+        return x
+
+
+class Answers(Rule):
+    """What it says is the next batch."""
+
+    def step(self, x, y):
+        h, self.given = self.layers(x)
+        return self.learn(x, h, y)
+
+
+class Anneals(Rule):
+    """Less and less noise."""
+
+    def step(self, x, y):
+        h = self.ops.noisy(self.layers(x)[1], 1 / self.t, (0, 1, 2, self.t))
+        return self.learn(x, h, y)
+
+
+class Grows(Rule):
+    """More and more noise."""
+
+    def step(self, x, y):
+        g = self.layers(x)[1]
+        self.kept = self.ops.normal((6 + self.t, 8), (0, 1, 2, self.t), "float64")
+        return self.learn(x, g, y)
+
+
+class TwoPasses(Rule):
+    """The second pass learns from what the first one kept."""
+
+    def first(self, x, y):
+        self.kept = [x, self.layers(x)[0]]
+        return self.ops.softmax_xent(self.kept[1], y)[0]
+
+    def step(self, x, y):
+        return self.learn(*self.kept, y)
+
+
+@pytest.mark.parametrize("kind", Rule.__subclasses__())
+def test_who_keeps_an_array_or_hands_one_in_finds_what_numpy_finds(kind):
+    found = []
+    for ops in (load("numpy"), recording(load("numba"))):
+        rule, seen = kind(ops), []
+        for k in range(8):
+            x = np.random.default_rng(k).standard_normal((6, 8))
+            x = x if rule.given is None else rule.given
+            if kind is TwoPasses:
+                ops.take(rule.first, x, np.arange(6))
+            loss = ops.take(rule.step, x, np.arange(6))
+            seen.append([loss, rule.W[0].copy()])
+            if isinstance(rule.kept, np.ndarray):
+                seen[-1].append(np.array(rule.kept))
+        found.append(seen)
+    for one, other in zip(*found):
+        assert len(one) == len(other)
+        assert all(np.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(one, other))
+
+
+@pytest.mark.parametrize("kind", [KeepsAlways, Answers, Anneals, KeepsTheBatch])
+def test_an_array_that_somebody_has_stays_and_the_step_is_played_back(kind):
     ops = recording(load("numba"))
-    rule = Keeps(ops, keeps)
+    rule = kind(ops)
     for k in range(3):
-        x = np.random.default_rng(k).random((6, 8), np.float32)
-        ops.take(rule.step, x, np.arange(6))
-        assert not keeps or np.allclose(rule.kept, np.tanh(x @ rule.W[0]), atol=1e-6)
+        ops.take(rule.step, np.random.default_rng(k).standard_normal((6, 8)), np.arange(6))
     tape, = ops.tapes.values()
-    first = tape.entries[0].result
-    assert (id(first) in tape.program.memory) is not keeps
-    assert np.isnan(np.array(first)).all() is not np.bool_(keeps)
+    first, second = (entry.result for entry in tape.entries[:2])
+    assert (id(first) in tape.program.memory) is (kind is not KeepsAlways)
+    assert (id(second) in tape.program.memory) is (kind is not Answers)
+    assert np.isnan(np.array(first)).all() is np.bool_(kind is not KeepsAlways)
+    assert (tape.program.x is None) is (kind is not KeepsTheBatch)
+
+
+def test_noise_for_several_networks_is_not_played_back():
+    """Its rows would be cut otherwise than those of the layers."""
+    K, N, n, found = 3, 20, 9, []
+    for ops in (load("numpy"), recording(load("numba"))):
+        random = np.random.default_rng(0)
+        W, b, sign = random.standard_normal((K, n, n)), np.zeros((K, n)), np.ones(n)
+
+        class Noisy:
+            """K networks with noise between two layers."""
+
+            def step(self, x, y):
+                h = ops.noisy(ops.signed_dense(x, W, b, sign), 0.1, (0, 1, 2, 3))
+                return ops.network_sum(ops.signed_dense(h, W, b, sign))
+
+        rule = Noisy()
+        found.append([ops.take(rule.step, np.random.default_rng(k).random((N, n)), np.zeros(N, int))
+                      for k in range(3)])
+    assert np.allclose(*found) and not ops.tapes
 
 
 @pytest.mark.parametrize("f", ["tanh", "relu"])

@@ -76,7 +76,12 @@ def follow(a, f):
 
 @njit(**SERIAL)
 def stretch(x, first, n, write):
-    """n numbers of flat memory from number `first` on, as `product` is asked to ask for them."""
+    """What `panels.product` is told to ask for: n numbers from number `first` on, so far as there.
+
+    Returns
+    -------
+    tuple : address, bytes, whether to write there
+    """
     n = max(0, min(n, len(x) - first))
     return np.int64(x.ctypes.data) + first * x.itemsize, n * x.itemsize, write
 
@@ -188,7 +193,8 @@ def place_grad(p, h, delta, where, N, F, dW, db):
     row, column, i0, i1, j0, j1 = seen(p, where)
     scale = h.dtype.type(1 / N)
     m, scratch, (nothing, one) = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)
-    part = F * N // max(1, i1 - i0)                 # of what the next place needs, a row of taps
+    following = (p + 1) * F * N                     # what the next place needs, part by part
+    part = -(-F * N // max(1, (i1 - i0) * -(-N // BLOCK) * -(-F // width)))
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -202,7 +208,8 @@ def place_grad(p, h, delta, where, N, F, dW, db):
                 product(m, wide, h, ((row + i) * C + column + j0) * ch * N + n0, N, 1, 0,
                         scratch, 0, width, 0, n, 1, nothing, 0, 0,
                         dW, (p * S + (i * k + j0) * ch) * F + f0, F, n0 > 0, scale,
-                        stretch(delta, (p + 1) * F * N + (i - i0) * part, part, False))
+                        stretch(delta, following, part, False))
+                following += part
 
 
 @njit(**SERIAL)
@@ -212,7 +219,8 @@ def place_grad_transposed(p, h, delta, where, N, F, dW):
     row, column, i0, i1, j0, j1 = seen(p, where)
     scale = h.dtype.type(1 / N)
     m, scratch, nothing = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)[0]
-    part = F * N // max(1, i1 - i0)                 # of what the next place needs, a row of taps
+    following = (p + 1) * F * N                     # what the next place needs, part by part
+    part = -(-F * N // max(1, (i1 - i0) * -(-N // BLOCK) * -(-m // width)))
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -224,7 +232,8 @@ def place_grad_transposed(p, h, delta, where, N, F, dW):
                 transpose(delta, first * N + n0, N, n, wide, scratch, 0, width)
                 product(F, wide, h, p * F * N + n0, N, 1, 0, scratch, 0, width, 0, n, 1,
                         nothing, 0, 0, dW, p * S * F + (i * k + j0) * ch + s0, S, n0 > 0, scale,
-                        stretch(h, (p + 1) * F * N + (i - i0) * part, part, False))
+                        stretch(h, following, part, False))
+                following += part
 
 
 @njit(**SERIAL)

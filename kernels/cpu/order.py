@@ -8,6 +8,8 @@
 from minicredit.kernels.cpu import program as do
 
 ROWS, ALL = "rows", "all"               # what one thread touches of an array
+RIGHT, TURNED, NEXT = 1, 8, 9           # of a product's integers: B, whether it is B^T, the next B
+WHAT, OUT = 0, 6                        # of those of an operation number by number
 
 
 class Instruction:
@@ -41,11 +43,11 @@ class Instruction:
 
     def gives(self, what, out):
         """Whether it is this operation number by number, and makes that array."""
-        return self.op == do.EACH and self.ints[0] == what and self.ints[6] is out
+        return self.op == do.EACH and self.ints[WHAT] == what and self.ints[OUT] is out
 
     def matrix(self):
         """What a product has on its right, and which way round; None of anything else."""
-        return (id(self.ints[1]), self.ints[8]) if self.op == do.PRODUCT else None
+        return (id(self.ints[RIGHT]), self.ints[TURNED]) if self.op == do.PRODUCT else None
 
 
 def stages(instructions):
@@ -103,6 +105,6 @@ def ahead(stage):
     for one in reversed(stage):
         if one.op == do.PRODUCT:
             if following is not None and following.matrix() != one.matrix():
-                B = following.ints[1]
-                one.ints[9:11] = B, B.nbytes
+                B = following.ints[RIGHT]
+                one.ints[NEXT:NEXT + 2] = B, B.nbytes
             following = one

@@ -21,27 +21,28 @@ from minicredit.kernels.cpu.order import ROWS
 
 
 def unknown(tape):
-    """What the operations on a tape made and nobody but the tape holds; dict of arrays, by id.
+    """What nobody but the tape holds of what its operations made, and of its x; dict by id.
 
-    Python counts who holds an array.  What it counts for one that is known to be held by nobody
-    else is what it has to count for the others, and one for every operation that has it.
+    Who holds an array is counted: as many as a sample that nobody else holds has, and one for every
+    operation on the tape that takes it or gives it.
     """
     held = Counter(id(a) for entry in tape.entries for a in (*entry.args, *entry.outputs())
                    if isinstance(a, np.ndarray))
     made = {id(a): a for entry in tape.entries for a in entry.outputs()
             if isinstance(a, np.ndarray)}
-    alone = np.empty(1).view(type(tape.x))
-    made[id(alone)] = alone
-    key, alone = id(alone), None
-    usual = holders(made, key)
+    made[id(tape.x)], held[id(tape.x)] = tape.x, held[id(tape.x)] + 1           # the tape itself
+    sample = np.empty(1).view(type(tape.x))
+    made[id(sample)] = sample
+    key, sample = id(sample), None
+    usual = holders(made[key])
     del made[key]
     return {key: made[key] for key in made
-            if holders(made, key) == (usual[0] + held[key], usual[1])}
+            if holders(made[key]) == (usual[0] + held[key], usual[1])}
 
 
-def holders(arrays, key):
+def holders(array):
     """How many references there are to an array, and to whose memory it is a view of."""
-    return sys.getrefcount(arrays[key]), sys.getrefcount(arrays[key].base)
+    return sys.getrefcount(array), sys.getrefcount(array.base)
 
 
 class Life:
@@ -49,25 +50,25 @@ class Life:
 
     first, last : int, their places in the order
     begins, ends : int, the stages of these
-    alone : set of stages in which some thread touches more than its own rows
+    made : bool, whether the first writes it; or else it is there before, as the batch is
+    crossed : set of stages in which some thread touches more than its own rows
     """
 
-    def __init__(self, at, stage, write):
-        self.first, self.begins, self.written = at, stage, write
-        self.alone = set()
+    def __init__(self, at, stage, made):
+        self.first, self.begins, self.made, self.crossed = at, stage, made, set()
 
     def touched(self, at, stage, how):
         """By an instruction, the latest so far."""
         self.last, self.ends = at, stage
         if how != ROWS:
-            self.alone.add(stage)
+            self.crossed.add(stage)
 
     def follows(self, other):
         """Whether this may lie where the other did."""
         if self.begins > other.ends:
             return True
         return (self.begins == other.ends and self.first > other.last
-                and self.begins not in self.alone | other.alone)
+                and self.begins not in self.crossed | other.crossed)
 
 
 def lives(stages):
@@ -96,10 +97,9 @@ def shared(stages, loose):
     """
     found, last = {}, {}                            # last: by shape, (life, memory) of who was last
     alive = lives(stages)
-    for key in sorted(loose.keys() & alive.keys(), key=lambda key: alive[key].first):
+    moved = [key for key in loose if key in alive and alive[key].made]
+    for key in sorted(moved, key=lambda key: alive[key].first):
         array, life = loose[key], alive[key]
-        if not life.written:
-            continue                                # read before it is written: of the step before
         places = last.setdefault((array.shape, array.dtype), [])
         free = [place for place in places if life.follows(place[0])]
         place = max(free, key=lambda place: place[0].last, default=None)

@@ -89,8 +89,8 @@ def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, T, t0, t, wante
         apart; whole vectors are read
     t : room for m NR numbers
     wanted : tuple of int
-        Three addresses and as many bytes from each, some with every tile; and whether to write
-        there, or else to read.
+        Three addresses (one that is the first again is not asked for twice) and so many bytes from
+        each, some with every tile; and whether to write there, or else to read.
     """
     NR, L, count = width(T), width(T) // tiles.VECTORS, max(1, -(-m // MR))
     least = m // count
@@ -185,8 +185,8 @@ def descend(kind, x, w, g, s, u, v):
 def gradient(share, shares, c, x, own):
     """GRADIENT: h, delta; N, n_in, n_out; kind, w, three states.
 
-    While a block is summed its weights and their states are claimed: other threads have read them
-    since this one wrote them, or they are no longer near.
+    While a block is summed its weights and the first two states are claimed: other threads have
+    read them since this one wrote them, or they are no longer near.
     """
     N, n_in, n_out, NR = c[3], c[4], c[5], width(own)
     size, scale = n_in * n_out, own.dtype.type(1 / N)

@@ -12,10 +12,10 @@ there is no second version of it, a step costs Python about a microsecond an ope
 everything that could be compiled only the program is.
 
 Where there is no instruction for what a rule does, or it does something else than was written down
-(another optimiser state, an array that is new each time), what was promised so far is computed at
-once, operation by operation, and the step goes on in the ordinary way; after PATIENCE such steps a
-rule is not recorded again.  Wide layers are not recorded either: their products keep all cores busy
-for long, and BLAS cuts those better.
+(another optimiser state, an array that is new, or that it keeps this time), what was promised so
+far is computed at once, operation by operation, and the step goes on in the ordinary way; after
+PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded either: their
+products keep all cores busy for long, and `products` cuts those better.
 """
 import inspect
 
@@ -48,12 +48,7 @@ class Entry:
                 if isinstance(new, np.ndarray) or isinstance(old, np.ndarray):
                     return False
                 differ |= new != old
-        if differ:
-            if self.changed is None:
-                return False
-            self.args = args
-            self.changed(self)
-        return True
+        return not differ or self.changed is not None and self.changed(self, args)
 
     def outputs(self):
         """The arrays that it made."""
@@ -67,7 +62,9 @@ class Recorded(np.ndarray):
     """An array of a step that is recorded: sums and products of it are operations, too.
 
     Its numbers are only promised, so whoever looks at them, or takes a part or a copy, ends the
-    recording: then they are there.
+    recording: then they are there.  Whoever keeps it does so, too, at the end of the step, unless
+    it was kept when the step was recorded.  Only `np.asarray` of it is not noticed: it sees NaN, or
+    numbers of an earlier step.
     """
 
     recorder = None
@@ -84,7 +81,7 @@ class Recorded(np.ndarray):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         recorder, name = self.recorder, ARITHMETIC.get(ufunc)
         if recorder is not None and recorder.busy and name and method == "__call__" and not kwargs:
-            return getattr(recorder, name)(*inputs)
+            return recorder.arithmetic[name](*inputs)
         plain = [bare(x) for x in inputs]
         if "out" in kwargs:
             kwargs["out"] = tuple(bare(x) for x in kwargs["out"])
@@ -142,8 +139,9 @@ class Recorder:
         self.tapes, self.failures, self.why = {}, {}, None
         self.busy, self.playing, self.tape, self.at = False, False, None, 0
         self.following = []             # what is on a tape that is played
-        for name in (*NAMES, *ARITHMETIC.values()):
+        for name in NAMES:
             setattr(self, name, self.operation(name))
+        self.arithmetic = {name: self.operation(name) for name in ARITHMETIC.values()}
 
     def keeps(self, sizes):
         """Whether what a step makes is kept, on a network of layers so wide: it may be recorded."""
@@ -197,6 +195,7 @@ class Recorder:
             if tape.program is None:                # or there was an error, which goes on after it
                 self.make_good()
         if tape.program is not None:
+            tape.program.remember()
             tape.program.run(x, y)
 
     def play(self, key, tape, learn, x, y):
@@ -205,6 +204,9 @@ class Recorder:
         self.busy = self.playing = True
         self.following, tape.source = [*tape.entries, END], (x, y)
         result, stayed = self.kept_to(tape, learn)
+        if stayed and not tape.program.unknown():       # what somebody keeps, who did not before
+            self.leave("an array is kept that was not kept when it was recorded")
+            stayed = False
         if stayed:
             tape.program.run(*tape.source)
         else:
@@ -241,8 +243,8 @@ class Recorder:
         return result
 
     def watch(self, array):
-        """The same memory, as an array whose arithmetic is recorded."""
-        array = array.view(Recorded)
+        """An array, or a copy of what is a part of one, whose arithmetic is recorded."""
+        array = (array if array.base is None else array.copy()).view(Recorded)
         array.recorder = self
         return array
 
@@ -278,14 +280,15 @@ def finished(result):
 class Tape:
     """Everything that a step did, on a batch whose place in memory stays.
 
-    x, y : the batch, where the program reads it
+    x, y : the batch that the rule sees; the program reads x where it was handed in, unless somebody
+        keeps this one
     source : the batch that was handed in
     """
 
     def __init__(self, recorder, x, y):
         whole = np.int64 if np.issubdtype(y.dtype, np.integer) else y.dtype     # labels
         self.entries, self.source = [], (x, y)
-        self.x, self.y = recorder.watch(np.array(x)), np.array(y, whole)
+        self.x, self.y = recorder.watch(np.array(x, order="C")), np.array(y, whole)
         self.program, self.possible = None, True
 
     def source_into(self):

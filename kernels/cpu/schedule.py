@@ -13,7 +13,7 @@ from minicredit.kernels.cpu import networks, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.memory import empty
 from minicredit.kernels.cpu.order import ALL, ROWS, Instruction, ahead, stages
-from minicredit.kernels.cpu.places import shared, unknown
+from minicredit.kernels.cpu.places import holders, shared, unknown
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 
 F = {"linear": do.LINEAR, "tanh": do.TANH, "relu": do.RELU}
@@ -49,10 +49,11 @@ class Compiler:
 
     def __init__(self, tape):
         self.tape, self.code, self.room = tape, [], 1
-        self.loose = unknown(tape)
+        self.loose = unknown(tape)              # those that nobody else knows
         self.K = 0                              # classes, if the step compares with labels
         self.NR = do.width(np.empty(0, tape.x.dtype))
         self.gradients = {}                     # id of dW or db: the entry that makes it
+        self.made = {id(a) for entry in tape.entries for a in entry.outputs()}
         self.readers = {}                       # id of an array: how many entries read it
         for entry in tape.entries:
             for i in entry.ids:
@@ -154,9 +155,11 @@ class Compiler:
         floats = numbers_of(name, entry.args)
         changes = [(a, ROWS) for a in (w, *states)]
         if known is None:
+            if w.ndim > 2 and id(w) in self.made:
+                raise Impossible("activities of several networks, changed in place")
             g = w if g is None else g
             done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], w, g, *places[1:]], floats,
-                             [(g, ROWS)], changes)
+                             [(g, ROWS if g.ndim < 3 else ALL)], changes)
         elif known[0].name == "signed_grad":
             done = self.networks_gradient(*known[0].args, w, KINDS[name], places, floats, changes)
         else:
@@ -182,7 +185,7 @@ class Compiler:
         self.agree((h.shape, (N, k) if common else (K, N, k)), (b.shape, (K, n)),
                    (sign.shape, (n,)))
         ints = [h, W, b, sign, entry.result, N, k, n, K, int(common)]
-        self.then(networks.SIGNED, ints, reads=[(h, ROWS), (W, ALL), (b, ALL)],
+        self.then(networks.SIGNED, ints, reads=[(h, ROWS), (W, ALL), (b, ALL), (sign, ALL)],
                   writes=[(entry.result, ROWS)])
         self.need((N + k * -(-n // self.NR)) * self.NR + 2 * (networks.LONG + n))
 
@@ -201,7 +204,7 @@ class Compiler:
         self.agree((e.shape, (K, N, 1 if e.shape[-1] == 1 else n)), (sign.shape, (n,)))
         self.need(networks.LONG + n + (N + 1) * self.NR)
         self.then(networks.SLOPE, [e, h, sign, entry.result, N, n, K, e.shape[2]],
-                  reads=[(e, ROWS), (h, ROWS)], writes=[(entry.result, ROWS)])
+                  reads=[(e, ROWS), (h, ROWS), (sign, ALL)], writes=[(entry.result, ROWS)])
 
     def class_sums(self, entry):
         K, N, n = entry.args[0].shape
@@ -225,7 +228,8 @@ class Compiler:
         W, sign = entry.args
         self.agree((sign.shape, W.shape[-1:]))
         self.need(networks.LONG + len(sign))
-        self.then(networks.KEEP, [W, sign, *row_shape(W)], writes=[(W, ROWS)])
+        self.then(networks.KEEP, [W, sign, *row_shape(W)], reads=[(sign, ALL)],
+                  writes=[(W, ROWS)])
 
     def networks_gradient(self, h, delta, w, kind, places, floats, changes):
         """A gradient of K networks and its optimiser: the weights' or the biases'."""
@@ -308,10 +312,12 @@ class Compiler:
     def noise(self, entry, what, h, key, sigma):
         """Numbers of a key."""
         out = entry.result
+        if out.ndim > 2:
+            raise Impossible("noise for several networks")
         ints = [what, *row_shape(out), h, out, *words(key)]
         reads = [] if h is out else [(h, ROWS)]
         done = self.then(do.NOISE, ints, [sigma], reads=reads, writes=[(out, ROWS)])
-        entry.changed = Renamed(done)
+        entry.changed = Renamed(done, what)
 
 
 def words(key):
@@ -321,14 +327,17 @@ def words(key):
 
 
 class Changed:
-    """Puts an operation's new floats into the table."""
+    """Puts an operation's new numbers into the table."""
 
     def __init__(self, instruction, floats):
         self.instruction, self.floats = instruction, floats
 
-    def __call__(self, entry):
+    def __call__(self, entry, args):
+        """Whether they can be put there."""
+        entry.args = args
         floats = self.floats(entry)
         self.row[:len(floats)] = floats
+        return True
 
     def place(self, code, floats, row):
         """Once the table is there."""
@@ -336,17 +345,24 @@ class Changed:
 
 
 class Renamed(Changed):
-    """Puts the words of a new key into the table."""
+    """Puts a new key and sigma into the table."""
 
-    def __init__(self, instruction):
-        self.instruction = instruction
+    def __init__(self, instruction, what):
+        self.instruction, self.what = instruction, what
 
-    def __call__(self, entry):
-        self.row[:] = words(entry.args[-2] if entry.name == "normal" else entry.args[-1])
+    def __call__(self, entry, args):
+        if self.what == NOISY:
+            _, self.sigma[0], key = args
+        else:
+            shape, key, dtype = args
+            if (shape, dtype) != (entry.args[0], entry.args[2]):
+                return False
+        entry.args, self.row[:] = args, words(key)
+        return True
 
     def place(self, code, floats, row):
         """Once the table is there."""
-        self.row = code[row, 6:11]
+        self.row, self.sigma = code[row, 6:11], floats[row]
 
 
 @cache
@@ -374,14 +390,26 @@ class Program:
             if entry.changed is not None:
                 entry.changed.place(self.code, self.floats,
                                     instructions.index(entry.changed.instruction))
-        self.source = [(row, 1 + place) for row, one in enumerate(instructions)
-                       for place, x in enumerate(one.ints) if x is tape.x]
+        self.x = tape.x if id(tape.x) not in compiler.loose else None   # where x is copied, or
+        self.reads_x = [(row, 1 + place) for row, one in enumerate(instructions)    # read itself
+                        for place, x in enumerate(one.ints) if x is tape.x]
+        self.stays = [a for entry in tape.entries for a in entry.outputs()
+                      if isinstance(a, np.ndarray) and id(a) not in compiler.loose]
+        self.loose = list(compiler.loose.values())
         self.K = compiler.K
         self.y, self.dtype = tape.y, tape.x.dtype
         self.room = compiler.room
         self.scratch = empty((0, self.room), self.dtype)
         for row in self.code:
             row[do.WHO], row[do.TILE] = function(row[0], self.dtype), tiles.address(self.dtype)
+
+    def remember(self):
+        """How many hold each of the arrays that nobody else knows."""
+        self.held = [holders(array) for array in self.loose]
+
+    def unknown(self):
+        """Whether still nobody else knows one."""
+        return [holders(array) for array in self.loose] == self.held
 
     def address(self, x):
         """An integer as it is; of an array its memory, or that which it shares."""
@@ -399,8 +427,13 @@ class Program:
         if len(self.scratch) < shares:
             self.scratch = empty((shares, self.room), self.dtype)
         x = np.ascontiguousarray(x)
-        for row, place in self.source:
-            self.code[row, place] = x.ctypes.data
+        if self.x is not None:
+            self.x.view(np.ndarray)[...] = x
+        else:
+            if any(np.may_share_memory(x, array) for array in self.stays):
+                x = x.copy()                            # or it would be written while it is read
+            for row, place in self.reads_x:
+                self.code[row, place] = x.ctypes.data
         self.y[...] = y
         if self.K and len(self.y):
             low, high = self.y.min(), self.y.max()

@@ -7,9 +7,12 @@ OpenMP starts its threads in 2 us, Numba's own work queue in 70, so OpenMP comes
 GNU's OpenMP that waits for others keeps its core busy for milliseconds, and where there are more
 processes than cores that is the core the others need.  But a step waits several times, and on a
 quiet machine a core that sleeps takes longer to wake up than the wait would have lasted.  So a
-thread turns SPINS times, and then sleeps: a step of difference target propagation (784-7x240-10,
-two threads, two cores) takes 3.4 ms if threads sleep at once, 3.2 so, and no less if they turn
-thirty times as long; beside another process that does the same 6.0, 6.2, and 7.0 for five times.
+thread turns SPINS times, and then sleeps.  Difference target propagation on 784-7x240-10 in two
+threads on two cores, milliseconds a step:
+
+    turns                           0       1000    5000
+    alone                           3.4     3.2     3.2
+    beside another that does it     6.0     6.2     7.0
 
 What takes less than `SMALL` runs in the thread that asks.
 """
@@ -38,6 +41,8 @@ def load_openmp():
     other libraries bring an OpenMP of their own.
     """
     if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        return
+    if config.THREADING_LAYER in ("tbb", "workqueue"):      # the user wants another
         return
     os.environ["GOMP_SPINCOUNT"] = str(SPINS)
     try:
