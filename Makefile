@@ -15,7 +15,7 @@ compare: .venv/core     ## every rule side by side on handwritten digits, two mi
 test: .venv/test        ## the whole test suite
 	$(BIN)/python -m pytest
 
-bench: .venv/bench      ## against PyTorch, JAX and the machine's own ceiling, ten minutes
+bench: .venv/bench      ## against PyTorch, JAX and the machine's own ceiling, fourteen minutes
 	$(BIN)/python -m benchmarks
 
 bench-gpu: .venv/bench-gpu  ## on a GPU, against PyTorch, JAX and cuBLAS, four minutes

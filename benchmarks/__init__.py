@@ -1,6 +1,6 @@
 """minicredit against PyTorch, JAX and the machine's own ceiling, side by side in one run.
 
-    python -m benchmarks                    everything, about ten minutes on a quiet machine
+    python -m benchmarks                    everything, some fourteen minutes on a quiet machine
     python -m benchmarks --only dtp,lc      some of it
     python -m benchmarks --readme           and the tables into README.md
 

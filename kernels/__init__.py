@@ -60,6 +60,7 @@ def recording(ops):
 def host(ops):
     """Where random weights for a backend are drawn: by the reference, so that all start alike.
 
-    `shapes`, whose arrays have no numbers to agree on, draws its own.
+    `shapes`, whose arrays have no numbers to agree on, draws its own, and so does `cpu` what is
+    drawn in every step, to the same bits.
     """
     return getattr(ops, "host", None) or load("numpy")

@@ -3,8 +3,9 @@ import numba
 import numpy as np
 import pytest
 
-from conftest import assert_close, same
-from minicredit.kernels import BackendError, load
+from conftest import assert_close, batches, rule_of, same
+from minicredit.kernels import BackendError, host, load, recording
+from minicredit.keys import FEEDBACK
 
 try:
     load("numba")
@@ -194,3 +195,23 @@ def test_one_thread_and_all_of_them_find_the_same_bits(operation, N, n_in, n_out
         out = THREADED[operation](h, W, d)
         found.append(out if isinstance(out, tuple) else (out,))
     assert all(same(one, other) for one, other in zip(*found))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 5), (256, 256)])
+def test_weights_that_are_drawn_in_every_step_are_the_references(shape, dtype):
+    ops = recording(load("numba"))
+    for step in (0, 1, 7):
+        key = 5, FEEDBACK, 2, step
+        assert same(host(ops).uniform(shape, key, dtype), reference.uniform(shape, key, dtype))
+        assert same(host(cpu).normal(shape, key, dtype), reference.normal(shape, key, dtype))
+
+
+def test_fresh_magnitudes_are_numpys_bit_for_bit():
+    rules = [rule_of("brsf", backend) for backend in ("numpy", "numba")]
+    start = rules[0].M[2].copy()
+    for x, y in batches(3):
+        for rule in rules:
+            rule.net.ops.take(rule.step, x, y)
+    assert all(same(*(rule.M[i] for rule in rules)) for i in range(2, rules[0].net.L + 1))
+    assert not same(rules[0].M[2], start)

@@ -17,8 +17,10 @@ from minicredit.kernels.cpu.local import (local_dense, local_grad, local_pull_ba
 from minicredit.kernels.cpu.losses import softmax, softmax_xent, squared_error  # noqa: F401
 from minicredit.kernels.cpu.optimisers import (adam, leak, manhattan, momentum,  # noqa: F401
                                                rmsprop, rmsprop_centred, sgd)
-from minicredit.kernels.cpu.randomness import (noisy, normal, permutation, philox,  # noqa: F401
-                                               uniform)
+from minicredit.kernels.cpu.randomness import (Host, noisy, normal, permutation,  # noqa: F401
+                                               philox, uniform)
 from minicredit.kernels.reference import (asarray, by_class, class_sums, join,  # noqa: F401
                                           network_sum, take, to_numpy)
 from minicredit.kernels.cpu.recorder import Recorder  # noqa: F401  which has all of the above
+
+host = Host()

@@ -13,6 +13,7 @@ core's first cache, so that all are vector instructions:
 import numpy as np
 from numba import njit, prange
 
+from minicredit.kernels import reference
 from minicredit.kernels.cpu.functions import log, turned
 from minicredit.kernels.cpu.memory import alike
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SERIAL, SMALL, several
@@ -200,3 +201,18 @@ def noisy(h, sigma, key):
 def permutation(n, key):
     """See kernels.reference.permutation.  The integers are ours, and NumPy's sort is as fast."""
     return np.argsort(philox(n, key), kind="stable")
+
+
+class Host:
+    """Draws weights, see `minicredit.kernels.host`: the same bits, whoever does.
+
+    Initial ones (step 0 in their key) are NumPy's, for nothing has to be compiled then; those that
+    a rule draws again in every step are made here.
+    """
+
+    normal = staticmethod(reference.normal)
+
+    @staticmethod
+    def uniform(shape, key, dtype):
+        """See kernels.reference.uniform."""
+        return (uniform if key[-1] else reference.uniform)(shape, key, dtype)

@@ -22,6 +22,7 @@ import inspect
 import numpy as np
 
 from minicredit.kernels import cpu, reference
+from minicredit.kernels.cpu.randomness import Host
 from minicredit.kernels.cpu.schedule import IN_PLACE, compiled, instructed
 
 NAMES = [name for name, f in vars(cpu).items() if inspect.isfunction(f) and name != "take"]
@@ -139,6 +140,7 @@ class Recorder:
         self.tapes, self.failures, self.why = {}, {}, None
         self.busy, self.playing, self.tape, self.at = False, False, None, 0
         self.following = []             # what is on a tape that is played
+        self.host = Host()              # draws weights
         for name in NAMES:
             setattr(self, name, self.operation(name))
         self.arithmetic = {name: self.operation(name) for name in ARITHMETIC.values()}
