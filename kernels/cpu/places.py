@@ -2,8 +2,9 @@
 
 What a step makes is ten times what fits a core's second cache, and most of it is read once, by the
 next instruction.  Where one such array is no longer needed the next one of its shape begins, so
-that it is still near.  That is done to arrays that only the program knows: nobody outside will look
-at what they once were, and who does sees NaN.
+that it is still near.  That is done to arrays that only the tape knows: nobody outside will look at
+what they once were, and who does sees NaN.  Where somebody gets to know one in a later step, that
+step is computed operation by operation; see `Recorder.play`.
 
 An array may follow another in its place
 
