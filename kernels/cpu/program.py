@@ -79,14 +79,14 @@ def follow(f, a, b, n):
 
 
 @njit(**SERIAL)
-def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, T, t0, t, wanted):
+def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, across, T, t0, t, wanted):
     """T = A B, m x n, the rows of T one after the other; meanwhile memory is asked for.
 
     Parameters
     ----------
     how : address of the tile
-    B : columns j, j + 1, .. of it, for j = 0, NR, .., begin j / NR `panel` further on, rows b_k
-        apart; whole vectors are read
+    B : columns j, j + 1, .. of it, for j = 0, NR, .., begin j / NR `across` further on, rows
+        b_k apart; whole vectors are read
     t : room for m NR numbers
     wanted : tuple of int
         Three addresses (one that is the first again is not asked for twice) and so many bytes from
@@ -107,10 +107,10 @@ def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, T, t0, t, wante
                     write)
             if aside:
                 tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            b0 + j // NR * panel, b_k, k, t, r * NR, NR, False)
+                            b0 + j // NR * across, b_k, k, t, r * NR, NR, False)
             else:
                 tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            b0 + j // NR * panel, b_k, k, T, t0 + r * n + j, n, False)
+                            b0 + j // NR * across, b_k, k, T, t0 + r * n + j, n, False)
             at, r = at + step, r + high
         if aside:
             tiles.unpack(m, side, t, NR, T, t0 + j, n)
@@ -130,7 +130,7 @@ def ask(first, second, third, two, three, write):
 
 
 @njit(**SERIAL)
-def straight(n, like):
+def readable(n, like):
     """Whether a matrix of n columns is read where it is, and not from panels.
 
     Its rows have to be whole vectors, and to lie so that a cache has places for a panel of them.
@@ -151,7 +151,7 @@ def product(share, shares, c, x, own):
         tiles.pack_transposed(B, 0, k, k, n, P, 0)
         multiply(c[TILE], last - first, n, k, A, first * k, k, 1, P, 0, NR, k * NR, out, first * n,
                  t, wanted)
-    elif straight(n, own):
+    elif readable(n, own):
         multiply(c[TILE], last - first, n, k, A, first * k, k, 1, B, 0, n, NR, out, first * n, t,
                  wanted)
     else:
@@ -194,7 +194,7 @@ def gradient(share, shares, c, x, own):
     w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
                   memory(c[10], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
-    direct = straight(n_out, own)
+    direct = readable(n_out, own)
     if not direct:
         tiles.pack(delta, 0, n_out, N, n_out, P, 0)
     top = cut(n_in, share + 1, shares)
