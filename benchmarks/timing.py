@@ -1,17 +1,18 @@
 """How things are measured.
 
 Contenders take turns in one process: in every round each runs a burst of steps, so a machine that
-slows down slows all of them.  A burst counts as the median of its steps, after one that is not
-counted, which wakes its threads and fills the caches.  Ratios are taken within a round, and told as
-their median, least and most over the rounds.  The ceiling is the product of two float32 matrices of
-2048 x 2048 by NumPy with as many threads, once a round.
+slows down slows all of them.  A burst begins when the threads of whoever was before have gone to
+sleep: OpenBLAS's keep a core busy for 0.1 s after a product.  It counts as the median of its steps,
+after one that is not counted, which wakes its threads and fills the caches.  Ratios are taken
+within a round, and told as their median, least and most over the rounds.  The ceiling is the
+product of two float32 matrices of 2048 x 2048 by NumPy with as many threads, once a round.
 """
 import ctypes
 import gc
 import os
 from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time, sleep
 
 import numpy as np
 
@@ -19,6 +20,8 @@ SIDE = 2048                     # of the matrices whose product is the ceiling
 QUIET = 0.15                    # processors that others may keep busy on a machine called quiet
 WARM = 2                        # steps before the first round, in which compilers do their work
 LEAST = 3                       # steps that count in a burst
+NAP, ASLEEP = 0.02, 0.1         # seconds that are looked at; the share of them that may be busy
+PATIENCE = 50                   # naps, where threads never sleep
 LONG = 2                        # bursts; of a step that lasts longer one is enough
 
 
@@ -30,6 +33,15 @@ def burst(step, seconds):
     while perf_counter() - start < seconds or len(times) < LEAST:
         times.append(timed(step))
     return float(np.median(times))
+
+
+def settle():
+    """Wait until no thread of this process is busy."""
+    for _ in range(PATIENCE):
+        before = process_time()
+        sleep(NAP)
+        if process_time() - before < ASLEEP * NAP:
+            return
 
 
 def timed(step):
@@ -67,6 +79,7 @@ def rounds(steps, n, seconds, side=SIDE):
             ceilings += [ceiling(side)] if side else []
             first = turn % len(names)           # nobody always follows the same neighbour
             for name in names[first:] + names[:first]:
+                settle()
                 times[name].append(burst(steps[name], seconds))
     finally:
         gc.enable()

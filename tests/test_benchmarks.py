@@ -1,6 +1,8 @@
 """The benchmarks run, admit no contender that is wrong, and count what there is to count."""
 import subprocess
 import sys
+import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -288,3 +290,16 @@ def test_the_writer_replaces_what_is_between_the_markers_and_nothing_else():
 def test_the_writer_refuses_a_page_without_each_marker_once(page):
     with pytest.raises(ValueError, match="wanted"):
         tables.between_markers(page, "new")
+
+
+def test_a_burst_begins_when_whoever_was_before_is_asleep():
+    end = time.perf_counter() + 0.4
+
+    def busy():
+        while time.perf_counter() < end:
+            pass
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    timing.settle()
+    assert not thread.is_alive() or time.perf_counter() >= end

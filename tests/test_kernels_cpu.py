@@ -215,3 +215,11 @@ def test_fresh_magnitudes_are_numpys_bit_for_bit():
             rule.net.ops.take(rule.step, x, y)
     assert all(same(*(rule.M[i] for rule in rules)) for i in range(2, rules[0].net.L + 1))
     assert not same(rules[0].M[2], start)
+
+
+def test_numpy_draws_initial_weights_and_not_those_of_a_later_step(monkeypatch):
+    asked = []
+    monkeypatch.setattr(reference, "uniform", lambda *given: asked.append(given))
+    for step in (0, 3):
+        host(cpu).uniform((2, 2), (5, FEEDBACK, 2, step), "float32")
+    assert asked == [((2, 2), (5, FEEDBACK, 2, 0), "float32")]

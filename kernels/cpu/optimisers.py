@@ -2,8 +2,8 @@
 
 One walk over memory: every weight, its gradient and its state are read once and written once, where
 NumPy walks as often as there are operations.  What is written is not read again: a vector that lies
-across two lines of memory has to reach the cache first, and Adam takes three times as long.  Large
-arrays are cut into parts, for several threads.
+across two lines of memory has to reach the cache first, and everything waits for it.  Large arrays
+are cut into parts, for several threads.
 What does not lie in C order is left to the reference, as it has to be changed where it is.
 """
 import numpy as np

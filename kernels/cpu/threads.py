@@ -14,6 +14,8 @@ threads on two cores, milliseconds a step:
     alone                           3.4     3.2     3.2
     beside another that does it     6.0     6.2     7.0
 
+Similar ones come from `GOMP_SPINCOUNT=5000 python -m benchmarks --only dtp --threads 2`.
+
 What takes less than `SMALL` runs in the thread that asks.
 """
 import os
