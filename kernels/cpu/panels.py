@@ -20,7 +20,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicredit.kernels.cpu.addresses import claim, fetch
+from minicredit.kernels.cpu.addresses import LINE, claim, fetch
 from minicredit.kernels.cpu.threads import SERIAL
 from minicredit.kernels.cpu.tiles import BYTES, INDEX, WORD, Writer, lanes
 
@@ -28,7 +28,6 @@ ROWS = 6
 SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
           + [(rows, 2) for rows in range(ROWS // 2, ROWS + 1)])
 BIT = ir.IntType(1)
-LINE = 64                                           # bytes of a line of memory
 NOTHING = 0, 0, False                               # is asked for
 
 
@@ -106,6 +105,7 @@ class Panels(Writer):
         builder, times = self.builder, self.times
         columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i, start, s_row, C, c_row, more, scale = (
             self.function.args)
+        apart = self.multiples(a_row, self.rows)
         places = [self.further(self.further(C, times(r, c_row)), v * self.lanes)
                   for r in range(self.rows) for v in range(self.vectors)]
         masks, nothing = self.masks(columns), ir.Constant(self.vector, [0.0] * self.lanes)
@@ -113,18 +113,17 @@ class Panels(Writer):
         def row(i, sums):
             column, row = (self.further(M, builder.mul(i, by)) for M, by in ((A, a_i), (B, b_i)))
 
-            def step(k, sums):
-                here, there = (self.further(M, builder.mul(k, by))
-                               for M, by in ((column, a_k), (row, b_k)))
+            def step(k, values):
+                here, there, *sums = values
                 b, new = [self.read(self.further(there, v * self.lanes), masks[v])
                           for v in range(self.vectors)], []
                 for r in range(self.rows):
-                    a = self.everywhere(builder.load(self.further(here, times(r, a_row))))
+                    a = self.everywhere(builder.load(self.beside(here, apart[r])))
                     new += [self.multiplied(a, b[v], sums[r * self.vectors + v])
                             for v in range(self.vectors)]
-                return new
+                return [self.onward(here, a_k), self.onward(there, b_k), *new]
 
-            return self.all_of(n_k, sums, step)
+            return self.all_of(n_k, [column, row, *sums], step)[2:]
 
         sums = self.loop(ir.Constant(WORD, 0), n_i, 1, [nothing] * len(places), row)
         scale = self.everywhere(scale)

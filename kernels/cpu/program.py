@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels.cpu import tiles
-from minicredit.kernels.cpu.addresses import call, claim, fetch, memory
+from minicredit.kernels.cpu.addresses import LINE, call, claim, fetch, memory
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
@@ -45,7 +45,6 @@ INTS, FLOATS = 16, 8                            # of an instruction
 TILE, WHO = INTS - 2, INTS - 1                  # of all: addresses of the tile, of its function
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
-LINE = 64                                       # bytes of a line of memory
 MR = tiles.MR
 
 

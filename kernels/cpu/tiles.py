@@ -27,7 +27,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from minicredit.kernels.cpu.addresses import address_of, call, memory
+from minicredit.kernels.cpu.addresses import address_of, ask, call, memory
 from minicredit.kernels.cpu.threads import SERIAL
 
 WORD, INDEX = cgutils.intp_t, ir.IntType(32)
@@ -93,6 +93,33 @@ class Writer:
         """The address so many numbers on; a count known beforehand may be a Python int."""
         count = ir.Constant(WORD, count) if isinstance(count, int) else count
         return self.builder.gep(pointer, [count])
+
+    def hidden(self, x):
+        """The same, but the compiler does not know where it is from."""
+        return self.builder.asm(ir.FunctionType(x.type, [x.type]), "", "=r,0", [x], False)
+
+    def onward(self, pointer, count):
+        """The address so many numbers on, for the next turn of a loop."""
+        return self.hidden(self.further(pointer, count))
+
+    def multiples(self, step, count):
+        """0, step, 2 step, .. in bytes, `count` of them, for `beside`.
+
+        The odd ones are hidden, each in a register of its own, and the others are these times 2, 4
+        or 8, which is part of an address.  Or else the compiler would walk from row to row of A,
+        and add as often as it reads: half as many instructions again in the innermost loop.
+        """
+        builder, odd = self.builder, {}
+        for n in range(1, count, 2):
+            odd[n] = self.hidden(builder.mul(step, ir.Constant(WORD, n * self.align)))
+        twos = [(n & -n).bit_length() - 1 for n in range(1, count)]
+        return [ir.Constant(WORD, 0), *(builder.shl(odd[n >> two], ir.Constant(WORD, two))
+                                        for n, two in enumerate(twos, 1))]
+
+    def beside(self, pointer, step):
+        """The address so many bytes on."""
+        byte = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        return self.builder.bitcast(self.builder.gep(byte, [step]), pointer.type)
 
     def load(self, pointer, lanes=None):
         """A vector from memory, or one of fewer lanes."""
@@ -163,6 +190,9 @@ def write_tile(writer, rows, halves):
     parts = [(v * L, L) for v in range(halves // 2)] + [(halves // 2 * L, L // 2)] * (halves % 2)
     places = [(writer.further(writer.further(T, builder.mul(t_row, ir.Constant(WORD, r))), at), n)
               for r in range(rows) for at, n in parts]
+    for place, _ in places:             # by the time the sums are there, what they go to is near
+        ask(builder, place, 1)
+    apart = writer.multiples(a_row, rows)
     begin = builder.block
     with builder.if_then(cgutils.as_bool_bit(builder, more)):
         there, onward = [writer.load(*place) for place in places], builder.block
@@ -172,17 +202,17 @@ def write_tile(writer, rows, halves):
         sums[-1].add_incoming(ir.Constant(old.type, [0.0] * old.type.count), begin)
         sums[-1].add_incoming(old, onward)
 
-    def step(i, sums):
-        row, column = (writer.further(M, builder.mul(i, by)) for M, by in ((B, b_k), (A, a_k)))
+    def step(i, values):
+        row, column, *sums = values
         b, new = [writer.load(writer.further(row, at), n) for at, n in parts], []
         for r in range(rows):
-            a = builder.load(writer.further(column, builder.mul(a_row, ir.Constant(WORD, r))))
+            a = builder.load(writer.beside(column, apart[r]))
             everywhere = {n: writer.everywhere(a, n) for _, n in parts}
             new += [writer.multiplied(everywhere[n], b[v], sums[r * len(parts) + v])
                     for v, (_, n) in enumerate(parts)]
-        return new
+        return [writer.onward(row, b_k), writer.onward(column, a_k), *new]
 
-    for (place, _), found in zip(places, writer.all_of(k, sums, step)):
+    for (place, _), found in zip(places, writer.all_of(k, [B, A, *sums], step)[2:]):
         writer.store(found, place)
 
 
