@@ -18,6 +18,7 @@ PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded 
 products keep all cores busy for long, and `products` cuts those better.
 """
 import inspect
+from operator import is_, length_hint
 
 import numpy as np
 
@@ -34,6 +35,8 @@ WIDEST = 600                    # units of a layer; measured between 240 and 102
 class Entry:
     """One operation: its name, its arguments, and what it gave."""
 
+    __slots__ = "name", "args", "result", "ids", "changed"
+
     def __init__(self, name, args, result):
         self.name, self.args, self.result = name, args, result
         self.ids = [id(a) for a in args if isinstance(a, np.ndarray)]
@@ -43,6 +46,8 @@ class Entry:
         """Whether it is done on the same arrays again; takes over its numbers, in place."""
         if len(args) != len(self.args):
             return False
+        if all(map(is_, args, self.args)):          # most often, and this is the quickest way
+            return True
         differ = False
         for new, old in zip(args, self.args):
             if new is not old:
@@ -138,8 +143,8 @@ class Recorder:
 
     def __init__(self):
         self.tapes, self.failures, self.why = {}, {}, None
-        self.busy, self.playing, self.tape, self.at = False, False, None, 0
-        self.following = []             # what is on a tape that is played
+        self.busy, self.playing, self.tape = False, False, None
+        self.following = iter(())       # what is left of a tape that is played
         self.host = Host()              # draws weights
         for name in NAMES:
             setattr(self, name, self.operation(name))
@@ -153,11 +158,10 @@ class Recorder:
         """The operation `name`, watched."""
         def watched(*args):
             if self.playing:
-                entry = self.following[self.at]
+                entry = next(self.following)
                 if entry.name == name and entry.is_now(args):
-                    self.at += 1
                     return entry.result
-                self.leave(f"{name} came where something else was recorded")
+                self.leave(f"{name} came where something else was recorded", self.done() - 1)
             return self.did(name, args) if self.busy else plainly(name, args)
 
         return watched
@@ -175,7 +179,7 @@ class Recorder:
     def record(self, key, learn, x, y):
         """learn(x, y), written down."""
         self.tape = tape = Tape(self, x, y)
-        self.busy, self.playing, self.at = True, False, 0
+        self.busy, self.playing = True, False
         try:
             result, stayed = self.kept_to(tape, learn)
             if stayed:
@@ -195,16 +199,17 @@ class Recorder:
             tape.program = compiled(tape)
         finally:
             if tape.program is None:                # or there was an error, which goes on after it
-                self.make_good()
+                self.make_good(len(tape.entries))
         if tape.program is not None:
+            tape.following = [*tape.entries, END]
             tape.program.remember()
             tape.program.run(x, y)
 
     def play(self, key, tape, learn, x, y):
         """learn(x, y), from what is written down."""
-        self.tape, self.at = tape, 0
+        self.tape, tape.source = tape, (x, y)
+        self.following = iter(tape.following)
         self.busy = self.playing = True
-        self.following, tape.source = [*tape.entries, END], (x, y)
         result, stayed = self.kept_to(tape, learn)
         if stayed and not tape.program.unknown():       # what somebody keeps, who did not before
             self.leave("an array is kept that was not kept when it was recorded")
@@ -220,7 +225,7 @@ class Recorder:
         """What a step returns, and whether all of it is on the tape."""
         try:
             result = learn(tape.x, tape.y)
-            if self.busy and self.at < len(tape.entries):
+            if self.busy and self.done() < len(tape.entries):
                 self.leave("it ended early")
         except BaseException:
             if self.busy:
@@ -241,7 +246,6 @@ class Recorder:
         elif result is not None:
             result = self.watch(result)
         self.tape.entries.append(Entry(name, args, result))
-        self.at += 1
         return result
 
     def watch(self, array):
@@ -258,15 +262,21 @@ class Recorder:
             self.tape.possible = False
             self.tape.entries.clear()               # or all of a large step would be kept
 
-    def leave(self, why):
-        """The rest of this step as it is; what was promised is computed first."""
-        self.busy, self.playing, self.why = False, False, why
-        self.make_good()
+    def done(self):
+        """How many operations the step has come to."""
+        n = len(self.tape.entries)
+        return n + 1 - length_hint(self.following) if self.playing else n
 
-    def make_good(self):
+    def leave(self, why, done=None):
+        """The rest of this step as it is; what was promised is computed first."""
+        done = self.done() if done is None else done
+        self.busy, self.playing, self.why = False, False, why
+        self.make_good(done)
+
+    def make_good(self, done):
         """Compute what was promised, operation by operation."""
         self.tape.source_into()
-        for entry in self.tape.entries[:self.at]:
+        for entry in self.tape.entries[:done]:
             results = plainly(entry.name, entry.args)
             for old, new in zip(entry.outputs(), results if isinstance(results, tuple)
                                 else (results,)):
@@ -292,6 +302,7 @@ class Tape:
         self.entries, self.source = [], (x, y)
         self.x, self.y = recorder.watch(np.array(x, order="C")), np.array(y, whole)
         self.program, self.possible = None, True
+        self.following = []                         # what is played: the entries, and the end
 
     def source_into(self):
         """The batch to where the operations find it."""

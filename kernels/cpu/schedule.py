@@ -5,6 +5,7 @@
     place   see `places`
 """
 from functools import cache
+from sys import getrefcount
 
 import numpy as np
 from numba import get_num_threads
@@ -13,7 +14,7 @@ from minicredit.kernels.cpu import networks, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.memory import empty
 from minicredit.kernels.cpu.order import ALL, ROWS, Instruction, ahead, stages
-from minicredit.kernels.cpu.places import holders, shared, unknown
+from minicredit.kernels.cpu.places import shared, unknown
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 
 F = {"linear": do.LINEAR, "tanh": do.TANH, "relu": do.RELU}
@@ -396,6 +397,7 @@ class Program:
         self.stays = [a for entry in tape.entries for a in entry.outputs()
                       if isinstance(a, np.ndarray) and id(a) not in compiler.loose]
         self.loose = list(compiler.loose.values())
+        self.memories = [array.base for array in self.loose]
         self.K = compiler.K
         self.y, self.dtype = tape.y, tape.x.dtype
         self.room = compiler.room
@@ -405,11 +407,15 @@ class Program:
 
     def remember(self):
         """How many hold each of the arrays that nobody else knows."""
-        self.held = [holders(array) for array in self.loose]
+        self.held = self.holders()
 
     def unknown(self):
         """Whether still nobody else knows one."""
-        return [holders(array) for array in self.loose] == self.held
+        return self.holders() == self.held
+
+    def holders(self):
+        """Of each of these arrays, and of each one's memory."""
+        return list(map(getrefcount, self.loose)), list(map(getrefcount, self.memories))
 
     def address(self, x):
         """An integer as it is; of an array its memory, or that which it shares."""
