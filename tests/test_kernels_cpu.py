@@ -103,7 +103,7 @@ def test_a_tile_reads_rows_that_lie_apart_as_they_lie():
     B, A = numbers("float32", 11, 3 * NR), numbers("float32", MR, 11)
     T = np.empty(MR * NR, "float32")
     tiles.strip(tiles.address(A.dtype), MR, 2 * tiles.VECTORS, A.reshape(-1), 0, 11, 1,
-                B.reshape(-1), NR, 3 * NR, 11, T, 0, NR, False)
+                B.reshape(-1), NR, 3 * NR, 11, T, 0, NR, False, tiles.NOTHING)
     want = A.astype("float64") @ B[:, NR:2 * NR]
     assert_close(T.reshape(MR, NR), want, 11, np.abs(A) @ np.abs(B[:, NR:2 * NR]))
 

@@ -71,7 +71,7 @@ def parts(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, T, t0, t_row):
     deep, halves = -(-k // -(-k // DEEP)), -(-2 * n // tiles.lanes(T))
     for k0 in range(0, k, deep):
         tiles.strip(how, m, halves, A, a0 + k0 * a_k, a_row, a_k, B, b0 + k0 * b_k, b_k,
-                    min(deep, k - k0), T, t0, t_row, k0 > 0)
+                    min(deep, k - k0), T, t0, t_row, k0 > 0, tiles.NOTHING)
 
 
 @njit(**SERIAL)

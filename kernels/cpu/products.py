@@ -13,6 +13,8 @@ cut to suit the threads that there are.
 The rows of A, or of A^T, may lie so that a cache has few places for them; A is then copied, or
 turned round, first.
 """
+from pathlib import Path
+
 import numpy as np
 from numba import get_num_threads, njit, prange
 
@@ -30,6 +32,18 @@ NARROW = 100                                        # columns
 NEAR = 1 << 17                                      # bytes of A that stay in the second cache
 MOVED = 7                                           # multiplications in the time of moving a number
 INLINE = {**SERIAL, "inline": "always"}             # each would be compiled again in every caller
+
+
+def places():
+    """In how many places of the first cache a line of memory may be; 8, if not told."""
+    cache = Path("/sys/devices/system/cpu/cpu0/cache/index0/ways_of_associativity")
+    try:
+        return int(cache.read_text())
+    except (OSError, ValueError):
+        return 8
+
+
+CROWDED = tiles.MR > places()                       # a tile's rows, if they lie ALIKE
 
 
 # One block ----------------------------------------------------------------------------------------
@@ -81,7 +95,7 @@ def straight(m, k, A, a0, ta, step, c):
     c : columns of the product, the fewer the less it is worth to copy A
     """
     bytes_on = step * A.itemsize                    # from row to row
-    if not ta and (bytes_on % ALIKE or c < NARROW):
+    if not ta and not (CROWDED and bytes_on % ALIKE == 0 and c >= NARROW):
         return A, a0, step, 1
     if ta and k <= SHALLOW and k * bytes_on <= NEAR and bytes_on % 512:
         return A, a0, 1, step
@@ -107,7 +121,7 @@ def panels(how, m, c, k, A, a0, a_row, a_k, P, T, t0, t_row, more):
         for first in range(0, c, NR):
             tiles.strip(how, min(rows, m - r), tiles.halves(min(NR, c - first), T), A,
                         a0 + r * a_row, a_row, a_k, P, first * k, NR, k, T,
-                        t0 + r * t_row + first, t_row, more)
+                        t0 + r * t_row + first, t_row, more, tiles.NOTHING)
 
 
 @njit(**INLINE)

@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels.cpu import tiles
-from minicredit.kernels.cpu.addresses import LINE, call, claim, fetch, memory
+from minicredit.kernels.cpu.addresses import call, memory
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
@@ -79,7 +79,7 @@ def follow(f, a, b, n):
 
 @njit(**SERIAL)
 def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, across, T, t0, t, wanted):
-    """T = A B, m x n, the rows of T one after the other; meanwhile memory is asked for.
+    """T = A B, m x n, the rows of T one after the other; meanwhile memory is asked for, see `tiles`.
 
     Parameters
     ----------
@@ -88,44 +88,29 @@ def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, across, T, t0, t, want
         b_k apart; whole vectors are read
     t : room for m NR numbers
     wanted : tuple of int
-        Three addresses (one that is the first again is not asked for twice) and so many bytes from
-        each, some with every tile; and whether to write there, or else to read.
+        Three addresses, and so many bytes from each; and whether to write there, or else to read.
     """
     NR, L, count = width(T), width(T) // tiles.VECTORS, max(1, -(-m // MR))
     least = m // count
     more = m - least * count                        # tiles that have a row more than the least
     first, second, third, span, write = wanted
-    step, at = -(-span // (max(1, count * -(-n // NR)) * LINE)) * LINE, 0
+    turns = k // tiles.UNROLLED                     # of a tile's loop
+    by = span // max(1, turns * count * -(-n // NR))
+    line = first, by, second - first, third - first, write
     for j in range(0, n, NR):
         side, r = min(NR, n - j), 0
         halves, aside = tiles.halves(side, T), side % L > 0
         for i in range(count):
             high = least + (i < more)
-            for line in range(at, min(at + step, span), LINE):
-                ask(first + line, second + line, third + line, first != second, first != third,
-                    write)
             if aside:
                 tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            b0 + j // NR * across, b_k, k, t, r * NR, NR, False)
+                            b0 + j // NR * across, b_k, k, t, r * NR, NR, False, line)
             else:
                 tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            b0 + j // NR * across, b_k, k, T, t0 + r * n + j, n, False)
-            at, r = at + step, r + high
+                            b0 + j // NR * across, b_k, k, T, t0 + r * n + j, n, False, line)
+            line, r = (line[0] + by * turns, *line[1:]), r + high
         if aside:
             tiles.unpack(m, side, t, NR, T, t0 + j, n)
-
-
-@njit(**SERIAL)
-def ask(first, second, third, two, three, write):
-    """Ask for a line of memory, or for up to three."""
-    if not write:
-        fetch(first)
-        return
-    claim(first)
-    if two:
-        claim(second)
-    if three:
-        claim(third)
 
 
 @njit(**SERIAL)
@@ -145,7 +130,8 @@ def product(share, shares, c, x, own):
     A, B, out = memory(c[1], N * k, own), memory(c[2], k * n, own), memory(c[4], N * n, own)
     first, last = cut(N, share, shares), cut(N, share + 1, shares)
     t, P = own[:(last - first) * NR], own[(last - first) * NR:]
-    wanted = c[10], c[10], c[10], c[11], False
+    half, span = c[10] + c[11] // 2, c[11] // 2     # the next matrix, from its halves' beginnings
+    wanted = c[10], half, half, span, False
     if c[9]:
         tiles.pack_transposed(B, 0, k, k, n, P, 0)
         multiply(c[TILE], last - first, n, k, A, first * k, k, 1, P, 0, NR, k * NR, out, first * n,

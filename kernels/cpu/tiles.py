@@ -10,6 +10,9 @@ sums that do not wait for one another, which is what hides how long one multipli
             `pack_transposed` copy B, or B^T, so: panels of NR columns, zeros beyond the last.
     T       the next row t_row further on; whole vectors are written, so up to NR - 1 numbers
             beyond the last column
+    wanted  what is asked for meanwhile, to be near when its turn comes: with every UNROLLED steps
+            of k the lines of memory at three addresses, `by` bytes further on every time, to be
+            read, or to be written.  Many at once would keep what the tile itself reads waiting.
 
 All in flat memory.  The sums are vectors, which Numba's loops cannot be made to keep in registers,
 so the tile is written in the compiler's own language; each such function has a plain twin, which is
@@ -32,6 +35,7 @@ from minicredit.kernels.cpu.threads import SERIAL
 
 WORD, INDEX = cgutils.intp_t, ir.IntType(32)
 UNROLLED = 4                                        # steps of k in one turn of the loop
+NOTHING = 0, 0, 0, 0, False                         # is wanted
 
 
 def processor():
@@ -170,9 +174,13 @@ class Writer:
             phi.add_incoming(first, before), phi.add_incoming(again, last)
         return outside
 
-    def all_of(self, n, values, body):
-        """The loop over range(n), UNROLLED at a time and then one by one; body(i, values)."""
+    def all_of(self, n, values, body, first=None):
+        """The loop over range(n), UNROLLED at a time and then one by one; body(i, values).
+
+        first : what comes before every UNROLLED, of the values too, if anything
+        """
         def several(i, values):
+            values = first(values) if first else values
             for u in range(UNROLLED):
                 values = body(self.builder.add(i, ir.Constant(WORD, u)), values)
             return values
@@ -181,11 +189,27 @@ class Writer:
         values = self.loop(ir.Constant(WORD, 0), whole, UNROLLED, values, several)
         return self.loop(whole, n, 1, values, body)
 
+    def meanwhile(self, line, by, second, third, write):
+        """For `all_of`: the first of its values, and what is done with it; see `wanted` above."""
+        builder = self.builder
+        write = builder.icmp_signed("!=", write, ir.Constant(write.type, 0))
+
+        def first(values):
+            line = values[0]
+            with builder.if_else(write) as both:
+                for branch, how in zip(both, (1, 0)):
+                    with branch:
+                        for far in (ir.Constant(WORD, 0), second, third):
+                            ask(builder, builder.gep(line, [far]), how)
+            return [self.hidden(builder.gep(line, [by])), *values[1:]]
+
+        return builder.inttoptr(line, cgutils.voidptr_t), first
+
 
 def write_tile(writer, rows, halves):
     """The tile of one size, so many rows and halves of a vector; arguments as `compiled_tile`'s."""
     builder, L = writer.builder, writer.lanes
-    _, _, _, _, a_row, a_k, _, _, b_k, k, _, _, t_row, more = writer.args
+    _, _, _, _, a_row, a_k, _, _, b_k, k, _, _, t_row, more, *wanted = writer.args
     A, B, T = (writer.at(*where) for where in ((2, 3), (6, 7), (10, 11)))
     parts = [(v * L, L) for v in range(halves // 2)] + [(halves // 2 * L, L // 2)] * (halves % 2)
     places = [(writer.further(writer.further(T, builder.mul(t_row, ir.Constant(WORD, r))), at), n)
@@ -203,16 +227,18 @@ def write_tile(writer, rows, halves):
         sums[-1].add_incoming(old, onward)
 
     def step(i, values):
-        row, column, *sums = values
+        line, row, column, *sums = values
         b, new = [writer.load(writer.further(row, at), n) for at, n in parts], []
         for r in range(rows):
             a = builder.load(writer.beside(column, apart[r]))
             everywhere = {n: writer.everywhere(a, n) for _, n in parts}
             new += [writer.multiplied(everywhere[n], b[v], sums[r * len(parts) + v])
                     for v, (_, n) in enumerate(parts)]
-        return [writer.onward(row, b_k), writer.onward(column, a_k), *new]
+        return [line, writer.onward(row, b_k), writer.onward(column, a_k), *new]
 
-    for (place, _), found in zip(places, writer.all_of(k, [B, A, *sums], step)[2:]):
+    line, ask_for_it = writer.meanwhile(*wanted)
+    _, _, _, *sums = writer.all_of(k, [line, B, A, *sums], step, ask_for_it)
+    for (place, _), found in zip(places, sums):
         writer.store(found, place)
 
 
@@ -234,10 +260,11 @@ def write_all(context, builder, signature, args, sizes):
 
 
 @intrinsic
-def compiled_tile(typing, rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+def compiled_tile(typing, rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more,
+                  line, by, second, third, write):
     """One tile, of whole vectors."""
     n, yes = types.intp, types.boolean
-    signature = types.void(n, n, A, n, n, n, B, n, n, n, T, n, n, yes)
+    signature = types.void(n, n, A, n, n, n, B, n, n, n, T, n, n, yes, n, n, n, n, yes)
 
     def build(context, builder, signature, args):
         sizes = {vectors: 2 * vectors for vectors in range(1, VECTORS + 1)}
@@ -247,10 +274,11 @@ def compiled_tile(typing, rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0
 
 
 @intrinsic
-def compiled_odd_tile(typing, rows, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+def compiled_odd_tile(typing, rows, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more,
+                      line, by, second, third, write):
     """One tile that ends with half a vector, and so has an odd number of halves."""
     n, yes = types.intp, types.boolean
-    signature = types.void(n, n, A, n, n, n, B, n, n, n, T, n, n, yes)
+    signature = types.void(n, n, A, n, n, n, B, n, n, n, T, n, n, yes, n, n, n, n, yes)
 
     def build(context, builder, signature, args):
         sizes = {halves: halves for halves in range(1, 2 * VECTORS, 2)}
@@ -339,12 +367,12 @@ def plain_matrix(memory, start, steps, sizes):
     return np.lib.stride_tricks.as_strided(memory[start:], sizes, (steps[0] * one, steps[1] * one))
 
 
-def plain_tile(rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+def plain_tile(rows, vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more, *wanted):
     """See `compiled_tile`."""
     plain_odd_tile(rows, 2 * vectors, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more)
 
 
-def plain_odd_tile(rows, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+def plain_odd_tile(rows, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more, *wanted):
     """See `compiled_odd_tile`."""
     n = halves * lanes(A) // 2
     A, B = plain_matrix(A, a0, (a_row, a_k), (rows, k)), plain_matrix(B, b0, (b_k, 1), (k, n))
@@ -441,12 +469,15 @@ def by_address(real):
     """The tile as C sees it: everything by address.  Numbers of type `real`."""
     like = np.empty(0, real)
 
-    def tile_at(rows, halves, a, a_row, a_k, b, b_k, k, t, t_row, more):
+    def tile_at(rows, halves, a, a_row, a_k, b, b_k, k, t, t_row, more,
+                line, by, second, third, write):
         A, B, T = memory(a, 1, like), memory(b, 1, like), memory(t, 1, like)
         if halves % 2:
-            odd_tile(rows, halves, A, 0, a_row, a_k, B, 0, b_k, k, T, 0, t_row, more != 0)
+            odd_tile(rows, halves, A, 0, a_row, a_k, B, 0, b_k, k, T, 0, t_row, more != 0,
+                     line, by, second, third, write != 0)
         else:
-            one_tile(rows, halves // 2, A, 0, a_row, a_k, B, 0, b_k, k, T, 0, t_row, more != 0)
+            one_tile(rows, halves // 2, A, 0, a_row, a_k, B, 0, b_k, k, T, 0, t_row, more != 0,
+                     line, by, second, third, write != 0)
 
     return tile_at
 
@@ -454,7 +485,7 @@ def by_address(real):
 @cache
 def address(real):
     """Where the tile of a type is: what the functions below take as `how`."""
-    return address_of(by_address(real), 11)
+    return address_of(by_address(real), 16)
 
 
 @njit(**SERIAL)
@@ -470,17 +501,24 @@ def halves(n, like):
 
 
 @njit(**SERIAL)
-def strip(how, m, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more):
+def strip(how, m, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more, wanted):
     """T = A B, or T += A B if `more`, for m rows and so many halves of a vector; see above.
 
     In tiles of MR rows, or nearly, all alike.
+
+    wanted : tuple of int
+        Address, way to the next one, to the second and the third; and whether to write there.
     """
     a, b, t, tiles, r = place(A, a0), place(B, b0), place(T, t0), -(-m // MR), 0
+    line, by, second, third, write = wanted
+    if by == 0:                                     # nothing: what is read is near anyway
+        line, second, third, write = b, 0, 0, False
     for left in range(tiles, 0, -1):
         rows = -(-(m - r) // left)
         call(how, (rows, halves, a + r * a_row * A.itemsize, a_row, a_k, b, b_k, k,
-                   t + r * t_row * A.itemsize, t_row, np.int64(more)))
-        r += rows
+                   t + r * t_row * A.itemsize, t_row, np.int64(more),
+                   line, by, second, third, np.int64(write)))
+        r, line = r + rows, line + by * (k // UNROLLED)
 
 
 @njit(**SERIAL)
@@ -494,9 +532,10 @@ def product(how, m, n, k, A, a0, a_row, a_k, P, p0, T, t0, t_row, more, t):
         width, here = min(NR, n - first), p0 + first * k
         if width == NR:
             strip(how, m, 2 * VECTORS, A, a0, a_row, a_k, P, here, NR, k, T, t0 + first, t_row,
-                  more)
+                  more, NOTHING)
             continue
-        strip(how, m, halves(width, A), A, a0, a_row, a_k, P, here, NR, k, t, 0, NR, False)
+        strip(how, m, halves(width, A), A, a0, a_row, a_k, P, here, NR, k, t, 0, NR, False,
+              NOTHING)
         for r in range(m):
             for j in range(width):
                 at = t0 + r * t_row + first + j
