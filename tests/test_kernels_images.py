@@ -239,7 +239,7 @@ def test_a_tile_and_its_plain_twin_are_the_same():
         C = np.zeros(4 * 40, "float32")
         call = numba.njit(lambda *args: one(*args)) if one is panels.tile else one
         call(4, 2, 2 * WIDE - 3, A, 0, 15, 1, 5, B, 0, 40, 200, 5, 3, start, 0, 1, C, 0, 40, False,
-             np.float32(2))
+             np.float32(2), A.ctypes.data, 64, True)
         found.append(C)
     assert_close(*found, 15, 40)
 

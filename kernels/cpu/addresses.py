@@ -12,8 +12,6 @@ from numba import carray, cfunc, config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LINE = 64                                           # bytes of a line of memory
-
 
 @intrinsic
 def pointer(typing, address):
@@ -22,46 +20,6 @@ def pointer(typing, address):
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), build
-
-
-def ask(builder, pointer, write):
-    """Write what asks for the line of memory at a pointer; it waits for nothing.
-
-    write : 1 if it is to be written to soon, and so to be taken from other cores; or else 0
-    """
-    kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *[ir.IntType(32)] * 3])
-    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    how = (ir.Constant(ir.IntType(32), n) for n in (write, 2, 1))           # second cache
-    builder.call(prefetch, [builder.bitcast(pointer, cgutils.voidptr_t), *how])
-
-
-def asking(write):
-    """What an intrinsic that asks for a line needs: its signature, and who writes it."""
-    def build(context, builder, signature, args):
-        ask(builder, builder.inttoptr(args[0], cgutils.voidptr_t), write)
-        return context.get_dummy_value()
-
-    return types.void(types.int64), build
-
-
-@intrinsic
-def compiled_claim(typing, address):
-    """Ask for a line of memory to write to."""
-    return asking(1)
-
-
-@intrinsic
-def compiled_fetch(typing, address):
-    """Ask for a line of memory to read."""
-    return asking(0)
-
-
-def plain_ask(address):
-    """Nothing: whoever steps through this has the time."""
-
-
-claim, fetch = ((plain_ask, plain_ask) if config.DISABLE_JIT else
-                (compiled_claim, compiled_fetch))
 
 
 def plain_memory(address, n, like):

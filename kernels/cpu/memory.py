@@ -8,11 +8,11 @@ or may not be written to (which would be another type to compile for), is copied
 import numpy as np
 from numba import njit, prange
 
-from minicredit.kernels.cpu.addresses import LINE
 from minicredit.kernels.cpu.threads import PARALLEL, SERIAL, SMALL, several
 from minicredit.kernels.cpu.tiles import transpose
 
 SQUARE = 64                                         # of a transposition: rows that fit a cache
+LINE = 64                                           # bytes of a line of the cache
 
 
 def flat(x):

@@ -20,15 +20,14 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicredit.kernels.cpu.addresses import LINE, claim, fetch
 from minicredit.kernels.cpu.threads import SERIAL
-from minicredit.kernels.cpu.tiles import BYTES, INDEX, WORD, Writer, lanes
+from minicredit.kernels.cpu.tiles import BYTES, INDEX, UNROLLED, WORD, Writer, lanes
 
 ROWS = 6
 SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
           + [(rows, 2) for rows in range(ROWS // 2, ROWS + 1)])
 BIT = ir.IntType(1)
-NOTHING = 0, 0, False                               # is asked for
+NOTHING = 0, 0, False                               # is wanted
 
 
 # What the compiler writes -------------------------------------------------------------------------
@@ -47,7 +46,7 @@ class Panels(Writer):
         name = f"panel{rows}x{vectors}{'masked' * masked}_{8 * self.align}"
         data, n = real.as_pointer(), WORD
         kind = ir.FunctionType(ir.VoidType(), [n, data, n, n, n, data, n, n, n, n, data, n, data, n,
-                                               BIT, real])
+                                               BIT, real, n, n, BIT])
         self.function = module.globals.get(name)
         if self.function is None:
             self.function = ir.Function(module, kind, name)
@@ -103,29 +102,32 @@ class Panels(Writer):
     def body(self):
         """All of the tile; arguments as `compiled_tile` has them, each array where it begins."""
         builder, times = self.builder, self.times
-        columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i, start, s_row, C, c_row, more, scale = (
-            self.function.args)
+        (columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i, start, s_row, C, c_row, more, scale,
+         line, by, write) = self.function.args
         apart = self.multiples(a_row, self.rows)
         places = [self.further(self.further(C, times(r, c_row)), v * self.lanes)
                   for r in range(self.rows) for v in range(self.vectors)]
         masks, nothing = self.masks(columns), ir.Constant(self.vector, [0.0] * self.lanes)
+        line, ask_for_it = self.meanwhile(line, by, (), write)
 
-        def row(i, sums):
+        def row(i, values):
+            line, *sums = values
             column, row = (self.further(M, builder.mul(i, by)) for M, by in ((A, a_i), (B, b_i)))
 
             def step(k, values):
-                here, there, *sums = values
+                line, here, there, *sums = values
                 b, new = [self.read(self.further(there, v * self.lanes), masks[v])
                           for v in range(self.vectors)], []
                 for r in range(self.rows):
                     a = self.everywhere(builder.load(self.beside(here, apart[r])))
                     new += [self.multiplied(a, b[v], sums[r * self.vectors + v])
                             for v in range(self.vectors)]
-                return [self.onward(here, a_k), self.onward(there, b_k), *new]
+                return [line, self.onward(here, a_k), self.onward(there, b_k), *new]
 
-            return self.all_of(n_k, [column, row, *sums], step)[2:]
+            line, _, _, *sums = self.all_of(n_k, [line, column, row, *sums], step, ask_for_it)
+            return [line, *sums]
 
-        sums = self.loop(ir.Constant(WORD, 0), n_i, 1, [nothing] * len(places), row)
+        _, *sums = self.loop(ir.Constant(WORD, 0), n_i, 1, [line, *[nothing] * len(places)], row)
         scale = self.everywhere(scale)
         for i, old in enumerate(self.before(more, start, s_row, places, masks)):
             found = self.multiplied(sums[i], scale, old)
@@ -154,17 +156,18 @@ class Panels(Writer):
 
 @intrinsic
 def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-                  start, s0, s_row, C, c0, c_row, more, scale):
+                  start, s0, s_row, C, c0, c_row, more, scale, line, by, write):
     """One tile: a switch over all sizes that it may have, with a mask and without."""
     n = types.intp
     signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n,
-                           types.boolean, C.dtype)
+                           types.boolean, C.dtype, n, n, types.boolean)
 
     def build(context, builder, signature, args):
         there = Writer(context, builder, signature, args)
         passed = [args[2], there.at(3, 4), *args[5:8], there.at(8, 9), *args[10:14],
                   there.at(14, 15), args[16], there.at(17, 18), args[19],
-                  cgutils.as_bool_bit(builder, args[20]), args[21]]
+                  cgutils.as_bool_bit(builder, args[20]), *args[21:24],
+                  cgutils.as_bool_bit(builder, args[24])]
         after = builder.append_basic_block("written")
         width = builder.mul(args[1], ir.Constant(WORD, there.lanes))
         whole = builder.icmp_signed("==", args[2], width)
@@ -189,7 +192,7 @@ def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0,
 # The same in NumPy --------------------------------------------------------------------------------
 
 def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-               start, s0, s_row, C, c0, c_row, more, scale):
+               start, s0, s_row, C, c0, c_row, more, scale, *wanted):
     """See `compiled_tile`."""
     def view(memory, first, steps, sizes):
         steps = [step * memory.itemsize for step in steps]
@@ -215,22 +218,20 @@ def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, 
     In tiles of ROWS rows, or nearly, all alike.
 
     wanted : tuple of int
-        An address and how many bytes from there are asked for meanwhile, some with every tile; and
-        whether to write there, or else to read.
+        An address and how many bytes from there are asked for meanwhile, as in `tiles`; and whether
+        to write there, or else to read.
     """
     tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
-    width, (first, span, write) = vectors * lanes(A), wanted
-    step, at = -(-span // (max(1, tiles * -(-n // width)) * LINE)) * LINE, 0
+    width, (line, span, write) = vectors * lanes(A), wanted
+    turns = n_i * (n_k // UNROLLED)                 # of a tile's loop
+    by = span // max(1, turns * tiles * -(-n // width))
+    if by == 0:                                     # nothing: what is read is near anyway
+        line, write = np.int64(B.ctypes.data) + b0 * B.itemsize, False
     for j in range(0, n, width):
         r = 0
         for left in range(tiles, 0, -1):
             rows = -(-(m - r) // left)
-            for line in range(first + at, first + min(at + step, span), LINE):
-                if write:
-                    claim(line)
-                else:
-                    fetch(line)
             tile(rows, vectors, min(width, n - j), A, a0 + r * a_row, a_row, a_k, a_i,
                  B, b0 + j, b_k, b_i, n_k, n_i, start, s0 + r * s_row, s_row,
-                 C, c0 + r * c_row + j, c_row, more, scale)
-            r, at = r + rows, at + step
+                 C, c0 + r * c_row + j, c_row, more, scale, line, by, write)
+            r, line = r + rows, line + by * turns

@@ -23,7 +23,7 @@ from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL, SMALL_PRODUCT
 
 PLAIN, LINEAR, TANH, RELU, SIGNED, SUMS = range(6)  # what follows a product; PLAIN: nothing
-GROUP = 2                                           # panels packed at a time
+GROUP = 8 // tiles.VECTORS                          # panels packed at a time
 DEEP = 4096                                         # bytes of k at a time
 SHALLOW = 160                                       # numbers of A^T's columns that are near enough
 MOST = 512                                          # rows of a block

@@ -30,7 +30,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from minicredit.kernels.cpu.addresses import address_of, ask, call, memory
+from minicredit.kernels.cpu.addresses import address_of, call, memory
 from minicredit.kernels.cpu.threads import SERIAL
 
 WORD, INDEX = cgutils.intp_t, ir.IntType(32)
@@ -41,14 +41,16 @@ NOTHING = 0, 0, 0, 0, False                         # is wanted
 def processor():
     """Bytes of a vector, rows of a tile, vectors of a tile: sums, B and one A fill the registers.
 
-    512-bit vectors and ARM's have 32 registers, the others 16.
+    512-bit vectors and ARM's have 32 registers, the others 16.  Of tiles as large a wide one takes
+    fewer instructions, and a high one reads less of B, of which more stays in the first cache then.
+    AMD's take two turns for a vector of 512 bits, and have the time for the instructions.
     """
     try:
-        has = llvmlite.binding.get_host_cpu_features()
+        has, name = llvmlite.binding.get_host_cpu_features(), llvmlite.binding.get_host_cpu_name()
     except RuntimeError:                            # not told on this system
-        has = {}
+        has, name = {}, ""
     if has.get("avx512f"):
-        return 64, 12, 2
+        return (64, 12, 2) if name.startswith("znver") else (64, 6, 4)
     if has.get("avx2") and has.get("fma"):
         return 32, 6, 2
     return (16, 6, 4) if platform.machine() in ("arm64", "aarch64") else (16, 4, 2)
@@ -125,6 +127,17 @@ class Writer:
         byte = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
         return self.builder.bitcast(self.builder.gep(byte, [step]), pointer.type)
 
+    def ask(self, pointer, write):
+        """Ask for the line of memory at a pointer; that waits for nothing.
+
+        write : 1 if it is to be written to soon, and so to be taken from other cores; or else 0
+        """
+        data = cgutils.voidptr_t
+        kind = ir.FunctionType(ir.VoidType(), [data, *[INDEX] * 3])
+        prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        how = (ir.Constant(INDEX, n) for n in (write, 2, 1))                # second cache
+        self.builder.call(prefetch, [self.builder.bitcast(pointer, data), *how])
+
     def load(self, pointer, lanes=None):
         """A vector from memory, or one of fewer lanes."""
         kind = ir.VectorType(self.real, lanes or self.lanes)
@@ -189,8 +202,11 @@ class Writer:
         values = self.loop(ir.Constant(WORD, 0), whole, UNROLLED, values, several)
         return self.loop(whole, n, 1, values, body)
 
-    def meanwhile(self, line, by, second, third, write):
-        """For `all_of`: the first of its values, and what is done with it; see `wanted` above."""
+    def meanwhile(self, line, by, others, write):
+        """For `all_of`: the first of its values, and what is done with it; see `wanted` above.
+
+        others : ways from the first address to those that are asked for with it
+        """
         builder = self.builder
         write = builder.icmp_signed("!=", write, ir.Constant(write.type, 0))
 
@@ -199,8 +215,8 @@ class Writer:
             with builder.if_else(write) as both:
                 for branch, how in zip(both, (1, 0)):
                     with branch:
-                        for far in (ir.Constant(WORD, 0), second, third):
-                            ask(builder, builder.gep(line, [far]), how)
+                        for far in (ir.Constant(WORD, 0), *others):
+                            self.ask(builder.gep(line, [far]), how)
             return [self.hidden(builder.gep(line, [by])), *values[1:]]
 
         return builder.inttoptr(line, cgutils.voidptr_t), first
@@ -209,13 +225,13 @@ class Writer:
 def write_tile(writer, rows, halves):
     """The tile of one size, so many rows and halves of a vector; arguments as `compiled_tile`'s."""
     builder, L = writer.builder, writer.lanes
-    _, _, _, _, a_row, a_k, _, _, b_k, k, _, _, t_row, more, *wanted = writer.args
+    _, _, _, _, a_row, a_k, _, _, b_k, k, _, _, t_row, more, line, by, *others, write = writer.args
     A, B, T = (writer.at(*where) for where in ((2, 3), (6, 7), (10, 11)))
     parts = [(v * L, L) for v in range(halves // 2)] + [(halves // 2 * L, L // 2)] * (halves % 2)
     places = [(writer.further(writer.further(T, builder.mul(t_row, ir.Constant(WORD, r))), at), n)
               for r in range(rows) for at, n in parts]
     for place, _ in places:             # by the time the sums are there, what they go to is near
-        ask(builder, place, 1)
+        writer.ask(place, 1)
     apart = writer.multiples(a_row, rows)
     begin = builder.block
     with builder.if_then(cgutils.as_bool_bit(builder, more)):
@@ -236,7 +252,7 @@ def write_tile(writer, rows, halves):
                     for v, (_, n) in enumerate(parts)]
         return [line, writer.onward(row, b_k), writer.onward(column, a_k), *new]
 
-    line, ask_for_it = writer.meanwhile(*wanted)
+    line, ask_for_it = writer.meanwhile(line, by, others, write)
     _, _, _, *sums = writer.all_of(k, [line, B, A, *sums], step, ask_for_it)
     for (place, _), found in zip(places, sums):
         writer.store(found, place)
