@@ -391,3 +391,60 @@ def test_openmp_is_told_how_long_to_spin_and_nobody_else_is(given):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ("False" if given else "True")
+
+
+# How kernels are compiled -------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, has, tile", [
+    ("znver4", {"avx2", "fma", "avx512f"}, (64, 12, 2)),
+    ("emeraldrapids", {"avx2", "fma", "avx512f"}, (64, 6, 4)),
+    ("haswell", {"avx2", "fma"}, (32, 6, 2)),
+    ("", set(), None)])
+def test_a_tile_is_the_processors(name, has, tile, monkeypatch):
+    binding = tiles.llvmlite.binding
+    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: dict.fromkeys(has, True))
+    monkeypatch.setattr(binding, "get_host_cpu_name", lambda: name)
+    bytes_, rows, vectors = tiles.processor()
+    assert (bytes_, rows, vectors) == tile or tile is None and bytes_ == 16
+    registers = 32 if bytes_ == 64 or (bytes_, vectors) == (16, 4) else 16
+    assert rows * vectors + vectors + 1 <= registers
+
+
+FEATURES = """
+import minicredit.kernels.cpu
+from numba.core.registry import cpu_target
+print(cpu_target.target_context._internal_codegen._tm_features)
+"""
+
+
+def test_vectors_are_as_long_as_the_processor_has_them_unless_the_user_says():
+    environment = {key: value for key, value in os.environ.items() if key[:9] != "NUMBA_CPU"}
+
+    def told(**more):
+        return subprocess.run([sys.executable, "-c", FEATURES], env={**environment, **more},
+                              capture_output=True, text=True, check=True).stdout.strip().split(",")
+
+    assert ("-prefer-256-bit" in told()) == ("+avx512f" in told())
+    assert told(NUMBA_CPU_NAME="generic") == [""]
+
+
+ONCE = """
+import sys
+sys.path.insert(0, "tests")
+import numpy as np
+from conftest import batches, rule_of
+from minicredit.kernels.cpu import panels, program, tiles
+rule = rule_of("dtp", "numba", net="64-32-16-10", schedule="parallel")
+for x, y in batches(1):
+    rule.net.ops.take(rule.passes[0], x, y)
+print(*(len(f.signatures) for f in (program.multiply, program.readable, tiles.strip)))
+"""
+
+
+def test_what_a_program_calls_is_compiled_once(tmp_path):
+    """Numbers written out in a call are types of their own: twice the time to compile."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", ONCE], env=environment, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "1", "1"]

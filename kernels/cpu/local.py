@@ -159,7 +159,7 @@ def tasks_in_turn(down, n, slices, h, W, b, f, where, sizes, out):
 def tasks_at_once(down, n, slices, h, W, b, f, where, sizes, out):
     """All tasks, each in some thread."""
     for at in prange(n):
-        task(down, at, slices, h, W, b, f, where, sizes, out)
+        task(down, np.int64(at), slices, h, W, b, f, where, sizes, out)
 
 
 def passed(down, h, W, b, f, where, F, steps):
@@ -257,9 +257,9 @@ def grads_at_once(transposed, h, delta, where, N, F, dW, db):
     """The same, each place in some thread."""
     for p in prange(where[7] * where[8]):
         if transposed:
-            place_grad_transposed(p, h, delta, where, N, F, dW)
+            place_grad_transposed(np.int64(p), h, delta, where, N, F, dW)
         else:
-            place_grad(p, h, delta, where, N, F, dW, db)
+            place_grad(np.int64(p), h, delta, where, N, F, dW, db)
 
 
 @njit(**{**SERIAL, "fastmath": {"reassoc"}})        # or the sum would take one number at a time

@@ -221,17 +221,30 @@ def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, 
         An address and how many bytes from there are asked for meanwhile, as in `tiles`; and whether
         to write there, or else to read.
     """
+    line, span, write = wanted
+    # Each a number of one type: a 0 in a call would be a type of its own, with tiles of its own.
+    in_tiles(np.int64(m), np.int64(n), A, np.int64(a0), np.int64(a_row), np.int64(a_k),
+             np.int64(a_i), B, np.int64(b0), np.int64(b_k), np.int64(b_i), np.int64(n_k),
+             np.int64(n_i), start, np.int64(s0), np.int64(s_row), C, np.int64(c0),
+             np.int64(c_row), np.int64(more), scale, np.int64(line), np.int64(span),
+             np.int64(write))
+
+
+@njit(**SERIAL)
+def in_tiles(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
+             C, c0, c_row, more, scale, line, span, write):
+    """`product`."""
     tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
-    width, (line, span, write) = vectors * lanes(A), wanted
+    width = vectors * lanes(A)
     turns = n_i * (n_k // UNROLLED)                 # of a tile's loop
     by = span // max(1, turns * tiles * -(-n // width))
     if by == 0:                                     # nothing: what is read is near anyway
-        line, write = np.int64(B.ctypes.data) + b0 * B.itemsize, False
+        line, write = np.int64(B.ctypes.data) + b0 * B.itemsize, np.int64(0)
     for j in range(0, n, width):
         r = 0
         for left in range(tiles, 0, -1):
             rows = -(-(m - r) // left)
             tile(rows, vectors, min(width, n - j), A, a0 + r * a_row, a_row, a_k, a_i,
                  B, b0 + j, b_k, b_i, n_k, n_i, start, s0 + r * s_row, s_row,
-                 C, c0 + r * c_row + j, c_row, more, scale, line, by, write)
+                 C, c0 + r * c_row + j, c_row, more != 0, scale, line, by, write != 0)
             r, line = r + rows, line + by * turns

@@ -46,6 +46,8 @@ TILE, WHO = INTS - 2, INTS - 1                  # of all: addresses of the tile,
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
 MR = tiles.MR
+NO = np.int64(0)                                # 0 and 1 themselves would be types of their own, and
+YES = ONE = np.int64(1)                         # what they are handed to compiled for each
 
 
 @njit(**SERIAL)
@@ -78,7 +80,7 @@ def follow(f, a, b, n):
 
 
 @njit(**SERIAL)
-def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, across, T, t0, t, wanted):
+def multiply(how, m, n, k, A, a0, a_row, a_k, B, b_k, across, T, t0, t, wanted):
     """T = A B, m x n, the rows of T one after the other; meanwhile memory is asked for, see `tiles`.
 
     Parameters
@@ -104,22 +106,34 @@ def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, across, T, t0, t, want
             high = least + (i < more)
             if aside:
                 tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            b0 + j // NR * across, b_k, k, t, r * NR, NR, False, line)
+                            j // NR * across, b_k, k, t, r * NR, NR, False, line)
             else:
                 tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            b0 + j // NR * across, b_k, k, T, t0 + r * n + j, n, False, line)
+                            j // NR * across, b_k, k, T, t0 + r * n + j, n, False, line)
             line, r = (line[0] + by * turns, *line[1:]), r + high
         if aside:
             tiles.unpack(m, side, t, NR, T, t0 + j, n)
 
 
 @njit(**SERIAL)
-def readable(n, like):
-    """Whether a matrix of n columns is read where it is, and not from panels.
+def readable(B, k, n, turned, P):
+    """Where a product reads a matrix k x n, or one whose transpose B is if `turned`.
 
-    Its rows have to be whole vectors, and to lie so that a cache has places for a panel of them.
+    Where it is, if its rows are whole vectors, and lie so that a cache has places for a panel of
+    them; or else in panels, in P.
+
+    Returns
+    -------
+    memory, b_k, across : as `multiply` takes them
     """
-    return n % tiles.lanes(like) == 0 and n * like.itemsize % 512 > 0
+    NR = width(P)
+    if turned:
+        tiles.pack_transposed(B, 0, k, k, n, P, 0)
+    elif n % tiles.lanes(P) or n * P.itemsize % 512 == 0:
+        tiles.pack(B, 0, n, k, n, P, 0)
+    else:
+        return B, n, NR
+    return P, NR, k * NR
 
 
 @njit(**SERIAL)
@@ -130,19 +144,10 @@ def product(share, shares, c, x, own):
     A, B, out = memory(c[1], N * k, own), memory(c[2], k * n, own), memory(c[4], N * n, own)
     first, last = cut(N, share, shares), cut(N, share + 1, shares)
     t, P = own[:(last - first) * NR], own[(last - first) * NR:]
+    B, b_k, across = readable(B, k, n, c[9], P)
     half, span = c[10] + c[11] // 2, c[11] // 2     # the next matrix, from its halves' beginnings
-    wanted = c[10], half, half, span, False
-    if c[9]:
-        tiles.pack_transposed(B, 0, k, k, n, P, 0)
-        multiply(c[TILE], last - first, n, k, A, first * k, k, 1, P, 0, NR, k * NR, out, first * n,
-                 t, wanted)
-    elif readable(n, own):
-        multiply(c[TILE], last - first, n, k, A, first * k, k, 1, B, 0, n, NR, out, first * n, t,
-                 wanted)
-    else:
-        tiles.pack(B, 0, n, k, n, P, 0)
-        multiply(c[TILE], last - first, n, k, A, first * k, k, 1, P, 0, NR, k * NR, out, first * n,
-                 t, wanted)
+    multiply(c[TILE], last - first, n, k, A, first * k, k, ONE, B, b_k, across, out, first * n, t,
+             (c[10], half, half, span, NO))
     if c[3]:
         follow(c[8], out[first * n:last * n], memory(c[3], n, own), n)
 
@@ -179,20 +184,14 @@ def gradient(share, shares, c, x, own):
     w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
                   memory(c[10], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
-    direct = readable(n_out, own)
-    if not direct:
-        tiles.pack(delta, 0, n_out, N, n_out, P, 0)
+    B, b_k, across = readable(delta, N, n_out, NO, P)
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
         g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
         skip = a * own.itemsize
-        wanted = c[7] + skip, c[8] + skip, c[9] + skip, len(g) * own.itemsize, True
-        if direct:
-            multiply(c[TILE], rows, n_out, N, h, first, 1, n_in, delta, 0, n_out, NR, G, 0, t,
-                     wanted)
-        else:
-            multiply(c[TILE], rows, n_out, N, h, first, 1, n_in, P, 0, NR, N * NR, G, 0, t, wanted)
+        wanted = c[7] + skip, c[8] + skip, c[9] + skip, len(g) * own.itemsize, YES
+        multiply(c[TILE], rows, n_out, N, h, first, ONE, n_in, B, b_k, across, G, NO, t, wanted)
         for i in range(len(g)):
             g[i] *= scale
         descend(c[6], x, w[a:z], g, s[a:z], u[a:z], v[a:z])

@@ -35,7 +35,7 @@ from minicredit.kernels.cpu.threads import SERIAL
 
 WORD, INDEX = cgutils.intp_t, ir.IntType(32)
 UNROLLED = 4                                        # steps of k in one turn of the loop
-NOTHING = 0, 0, 0, 0, False                         # is wanted
+NOTHING = 0, 0, 0, 0, 0                              # is wanted
 
 
 def processor():
