@@ -222,7 +222,7 @@ def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, 
         to write there, or else to read.
     """
     line, span, write = wanted
-    # Each a number of one type: a 0 in a call would be a type of its own, with tiles of its own.
+    # Numbers of one type: a 0 in a call would be a type of its own, with tiles of its own.
     in_tiles(np.int64(m), np.int64(n), A, np.int64(a0), np.int64(a_row), np.int64(a_k),
              np.int64(a_i), B, np.int64(b0), np.int64(b_k), np.int64(b_i), np.int64(n_k),
              np.int64(n_i), start, np.int64(s0), np.int64(s_row), C, np.int64(c0),

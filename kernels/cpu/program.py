@@ -46,8 +46,8 @@ TILE, WHO = INTS - 2, INTS - 1                  # of all: addresses of the tile,
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
 MR = tiles.MR
-NO = np.int64(0)                                # 0 and 1 themselves would be types of their own, and
-YES = ONE = np.int64(1)                         # what they are handed to compiled for each
+NO = np.int64(0)                                # a 0 in a call is a type of its own, for which
+YES = ONE = np.int64(1)                         # what is called would be compiled again
 
 
 @njit(**SERIAL)
@@ -81,7 +81,7 @@ def follow(f, a, b, n):
 
 @njit(**SERIAL)
 def multiply(how, m, n, k, A, a0, a_row, a_k, B, b_k, across, T, t0, t, wanted):
-    """T = A B, m x n, the rows of T one after the other; meanwhile memory is asked for, see `tiles`.
+    """T = A B, m x n, the rows of T one after the other; what is wanted next is asked for.
 
     Parameters
     ----------
