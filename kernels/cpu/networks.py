@@ -19,7 +19,8 @@ from numba import njit
 
 from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.addresses import memory
-from minicredit.kernels.cpu.program import BLOCK, JOIN, MR, TILE, cut, descend, there, width
+from minicredit.kernels.cpu.program import (BLOCK, JOIN, MR, NO, ONE, TILE, cut, descend, there,
+                                            width)
 from minicredit.kernels.cpu.threads import FUSED, SERIAL
 
 SIGNED, BACK, SLOPE, DESCENT, BIASES, KEEP, TOTALS = range(JOIN + 1, JOIN + 8)
@@ -58,7 +59,7 @@ def product(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, panel, C, c0, t):
         parts(how, some, side, k, A, a0, a_row, a_k, B, b0 + j * panel, b_k, C, c0 + j, n)
         if some < m:
             parts(how, m - some, side, k, A, a0 + some * a_row, a_row, a_k, B, b0 + j * panel,
-                  b_k, t, 0, NR)
+                  b_k, t, NO, NR)
             for r in range(some, m):
                 for x in range(side):
                     C[c0 + r * n + j + x] = t[(r - some) * NR + x]
@@ -101,7 +102,7 @@ def signed(share, shares, c, x, own):
     for one in range(K):
         B, b0, b_k, panel = within(W, one * k * n, k, n, P)
         at = (one * N + first) * n
-        product(c[TILE], m, n, k, h, ((0 if common else one * N) + first) * k, k, 1, B, b0,
+        product(c[TILE], m, n, k, h, ((0 if common else one * N) + first) * k, k, ONE, B, b0,
                 b_k, panel, out, at, t)
         repeat(b[one * n:one * n + n], bias)
         for row in range(at, at + m * n, many):
@@ -126,7 +127,7 @@ def back(share, shares, c, x, own):
     first, m = cut(N, share, shares), cut(N, share + 1, shares) - cut(N, share, shares)
     for one in range(K):
         tiles.pack_transposed(W, one * n * k, k, k, n, P, 0)
-        product(c[TILE], m, n, k, delta, (one * N + first) * k, k, 1, P, 0, NR, k,
+        product(c[TILE], m, n, k, delta, (one * N + first) * k, k, ONE, P, NO, NR, k,
                 out, (one * N + first) * n, t)
 
 
@@ -147,8 +148,8 @@ def descent(share, shares, c, x, own):
         if packed != one:
             B, b0, b_k, panel = within(delta, one * N * n, N, n, P)
             packed = one
-        product(c[TILE], some, n, N, h, (0 if common else one * N * n_in) + first, 1, n_in,
-                B, b0, b_k, panel, G, 0, t)
+        product(c[TILE], some, n, N, h, (0 if common else one * N * n_in) + first, ONE, n_in,
+                B, b0, b_k, panel, G, NO, t)
         g, a, z = G[:some * n], row * n, (row + some) * n
         for i in range(len(g)):
             g[i] *= scale
@@ -171,7 +172,7 @@ def slope(share, shares, c, x, own):
     for one in range(K):
         row = one * N + first
         if each < n:                        # one number for all: a matrix of one column, and sign
-            product(c[TILE], m, n, 1, e, row, 1, 1, s, 0, n, 1, out, row * n, t)
+            product(c[TILE], m, n, ONE, e, row, ONE, ONE, s, NO, n, ONE, out, row * n, t)
         for at in range(row * n, (row + m) * n, many):
             end = min(at + many, (row + m) * n)
             if each < n:
