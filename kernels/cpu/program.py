@@ -92,27 +92,19 @@ def multiply(how, m, n, k, A, a0, a_row, a_k, B, b_k, across, T, t0, t, wanted):
     wanted : tuple of int
         Three addresses, and so many bytes from each; and whether to write there, or else to read.
     """
-    NR, L, count = width(T), width(T) // tiles.VECTORS, max(1, -(-m // MR))
-    least = m // count
-    more = m - least * count                        # tiles that have a row more than the least
+    NR, L, count = width(T), width(T) // tiles.VECTORS, -(-m // MR)
     first, second, third, span, write = wanted
-    turns = k // tiles.UNROLLED                     # of a tile's loop
-    by = span // max(1, turns * count * -(-n // NR))
-    line = first, by, second - first, third - first, write
+    turns = count * (k // tiles.UNROLLED)           # of the loops of a panel's tiles
+    by = span // max(1, turns * -(-n // NR))
     for j in range(0, n, NR):
-        side, r = min(NR, n - j), 0
-        halves, aside = tiles.halves(side, T), side % L > 0
-        for i in range(count):
-            high = least + (i < more)
-            if aside:
-                tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            j // NR * across, b_k, k, t, r * NR, NR, False, line)
-            else:
-                tiles.strip(how, high, halves, A, a0 + r * a_row, a_row, a_k, B,
-                            j // NR * across, b_k, k, T, t0 + r * n + j, n, False, line)
-            line, r = (line[0] + by * turns, *line[1:]), r + high
-        if aside:
+        side, at = min(NR, n - j), j // NR * across
+        halves, line = tiles.halves(side, T), (first, by, second - first, third - first, write)
+        if side % L:
+            tiles.strip(how, m, halves, A, a0, a_row, a_k, B, at, b_k, k, t, NO, NR, False, line)
             tiles.unpack(m, side, t, NR, T, t0 + j, n)
+        else:
+            tiles.strip(how, m, halves, A, a0, a_row, a_k, B, at, b_k, k, T, t0 + j, n, False, line)
+        first, second, third = first + by * turns, second + by * turns, third + by * turns
 
 
 @njit(**SERIAL)

@@ -31,6 +31,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from minicredit.kernels.cpu.addresses import address_of, call, memory
+from minicredit.kernels.cpu.compiling import features
 from minicredit.kernels.cpu.threads import SERIAL
 
 WORD, INDEX = cgutils.intp_t, ir.IntType(32)
@@ -45,10 +46,7 @@ def processor():
     fewer instructions, and a high one reads less of B, of which more stays in the first cache then.
     AMD's take two turns for a vector of 512 bits, and have the time for the instructions.
     """
-    try:
-        has, name = llvmlite.binding.get_host_cpu_features(), llvmlite.binding.get_host_cpu_name()
-    except RuntimeError:                            # not told on this system
-        has, name = {}, ""
+    has, name = features(), llvmlite.binding.get_host_cpu_name()
     if has.get("avx512f"):
         return (64, 12, 2) if name.startswith("znver") else (64, 6, 4)
     if has.get("avx2") and has.get("fma"):
@@ -169,7 +167,7 @@ class Writer:
         return self.builder.call(function, [x, y, z])
 
     def loop(self, begin, end, step, values, body):
-        """values = body(i, values) for i in range(begin, end, step), values being vectors."""
+        """values = body(i, values) for i in range(begin, end, step): vectors, addresses."""
         builder, before = self.builder, self.builder.block
         turn, after = builder.append_basic_block("turn"), builder.append_basic_block("after")
         builder.cbranch(builder.icmp_signed("<", begin, end), turn, after)
@@ -528,7 +526,7 @@ def strip(how, m, halves, A, a0, a_row, a_k, B, b0, b_k, k, T, t0, t_row, more, 
     a, b, t, tiles, r = place(A, a0), place(B, b0), place(T, t0), -(-m // MR), 0
     line, by, second, third, write = wanted
     if by == 0:                                     # nothing: what is read is near anyway
-        line, second, third, write = b, 0, 0, False
+        line, second, third, write = b, 0, 0, 0
     for left in range(tiles, 0, -1):
         rows = -(-(m - r) // left)
         call(how, (rows, halves, a + r * a_row * A.itemsize, a_row, a_k, b, b_k, k,
