@@ -60,6 +60,21 @@ def test_panels_are_the_matrix_cut_into_columns_of_a_tile_with_zeros_beyond(dtyp
         assert same(packed(B, transposed), panels), k
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_are_turned_into_columns_and_summed_on_the_way(dtype):
+    L = tiles.BYTES // np.dtype(dtype).itemsize
+    for k in (1, L - 1, L, L + 1, 2 * L, 5 * L + 3):
+        for n in (1, L - 1, L, L + 1, 2 * L, 3 * L - 1):
+            B, P = numbers(dtype, n, k), np.full((k + 2, n + 3), 1e6, dtype)
+            memory, start, step = wide(B)
+            S = np.full(n + 2, 1e6, dtype)
+            tiles.transpose_and_sum(memory, start, step, k, n, P.reshape(-1), n + 5, n + 3, S, 1)
+            assert same(P[1:-1, 2:-1], B.T), (k, n)
+            assert (P[[0, -1]] == 1e6).all() and (P[:, [0, 1, -1]] == 1e6).all(), "wrote outside"
+            assert (S[[0, -1]] == 1e6).all(), "wrote outside"
+            assert_close(S[1:-1], B.sum(axis=1, dtype="float64"), k, abs(B).sum(axis=1))
+
+
 def multiplied(A, B, transposed=False, more=None):
     """A B by `tiles.product`, A lying either way in memory; `more` is what it is added to."""
     (m, k), n = A.shape, B.shape[1]

@@ -171,9 +171,11 @@ def test_a_task_writes_what_is_its_own_and_nothing_else(down):
     n = 9 * 4 * (F if down else 2)
     h, W, none = numbers("float64", n * N), numbers("float64", 36 * 18 * F), np.zeros(1)
     written = np.zeros((9 * 4 * (2 if down else F), N), int)
-    for at in range(slices * (-(-9 // local.BAND) if down else 36)):
+    tasks = slices * (4 if down else 36)
+    for at in range(tasks):
         out = np.full(written.shape, np.nan)
-        local.task(down, at, slices, h, W, none, 0, where, (N, F, 18 * F, F, 1), out.reshape(-1))
+        local.task(panels.address(h.dtype), down, at, tasks, slices, h, W, none, 0, where,
+                   (N, F, 18 * F, F, 1), out.reshape(-1))
         written += ~np.isnan(out)
     assert (written == 1).all()
 
@@ -206,19 +208,21 @@ def test_arrays_that_do_not_fit_the_stencil_are_refused(kind, name):
 
 # The product over panels --------------------------------------------------------------------------
 
-def panel_product(m, n, n_k, n_i, more, dtype):
+def panel_product(groups, m, n, n_k, n_i, more, dtype):
     """A product of that size in the middle of other numbers, and what it should be."""
-    A, B = numbers(dtype, m, n_i, n_k), numbers(dtype, n_i, n_k, n)
-    start, C = numbers(dtype, m), np.full((m + 2, n + 3), 1e6, dtype)
-    C[1:-1, 2:-1] = before = numbers(dtype, m, n, seed=1)
+    A, B = numbers(dtype, groups, m, n_i, n_k), numbers(dtype, n_i, n_k, n)
+    start, C = numbers(dtype, m), np.full((groups, m + 2, n + 3), 1e6, dtype)
+    C[:, 1:-1, 2:-1] = before = numbers(dtype, groups, m, n, seed=1)
     a, b = (np.concatenate([[np.nan] * 3, M.ravel(), [np.nan]]).astype(dtype) for M in (A, B))
-    panels.product(m, n, a, 3, n_i * n_k, 1, n_k, b, 3, n, n_k * n, n_k, n_i, start, 0, 1,
-                   C.reshape(-1), n + 5, n + 3, more, start.dtype.type(0.5),
-                   (C.ctypes.data, C.nbytes, more))
-    assert (C[[0, -1]] == 1e6).all() and (C[:, [0, 1, -1]] == 1e6).all(), "wrote outside"
+    panels.product(panels.address(start.dtype), groups, m, n, a, 3, m * n_i * n_k, n_i * n_k, 1,
+                   n_k, b, 3, n, n_k * n, n_k, n_i, start, 0, 1, C.reshape(-1), n + 5,
+                   (m + 2) * (n + 3), n + 3, more, 2,
+                   ((C.ctypes.data, C.nbytes, more), (a.ctypes.data, a.nbytes, not more)))
+    assert (C[:, [0, -1]] == 1e6).all() and (C[..., [0, 1, -1]] == 1e6).all(), "wrote outside"
     sizes = np.tensordot(abs(A).astype("float64"), abs(B), 2)
     base = before if more else start[:, None]
-    return C[1:-1, 2:-1], base + 0.5 * np.tensordot(A.astype("float64"), B, 2), sizes + abs(base)
+    return (C[:, 1:-1, 2:-1], base + np.tensordot(A.astype("float64"), B, 2) / 2,
+            sizes + abs(base))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -227,9 +231,17 @@ def panel_product(m, n, n_k, n_i, more, dtype):
 def test_a_product_over_panels_is_the_product_and_writes_nothing_else(m, more, dtype):
     L = tiles.BYTES // np.dtype(dtype).itemsize
     for n in {1, L - 1, L, L + 1, 2 * L - 1, 2 * L, 2 * L + 1, 4 * L, 4 * L + 1, 8 * L + 3}:
-        for n_k, n_i in ((0, 1), (1, 1), (3, 2), (4, 1), (5, 5), (17, 1)):
-            got, want, size = panel_product(m, n, n_k, n_i, more, dtype)
+        for groups, n_k, n_i in ((1, 0, 1), (1, 1, 1), (2, 3, 2), (3, 4, 1), (1, 5, 5), (2, 17, 1)):
+            got, want, size = panel_product(groups, m, n, n_k, n_i, more, dtype)
             assert_close(got, want, n_k * n_i + 2, size + 1e-30)
+
+
+def test_no_groups_and_no_rows_are_no_product():
+    for groups, m in ((0, 2), (-1, 2), (2, 0)):
+        C, one = np.full(8, 3.0), np.ones(8)
+        panels.product(panels.address(C.dtype), groups, m, 4, one, 0, 1, 1, 1, 1, one, 0, 1, 1, 2,
+                       1, one, 0, 0, C, 0, 4, 4, False, 1, panels.NOTHING)
+        assert (C == 3).all()
 
 
 def test_a_tile_and_its_plain_twin_are_the_same():
@@ -238,8 +250,8 @@ def test_a_tile_and_its_plain_twin_are_the_same():
     for one in (panels.tile, panels.plain_tile):
         C = np.zeros(4 * 40, "float32")
         call = numba.njit(lambda *args: one(*args)) if one is panels.tile else one
-        call(4, 2, 2 * WIDE - 3, A, 0, 15, 1, 5, B, 0, 40, 200, 5, 3, start, 0, 1, C, 0, 40, False,
-             np.float32(2), A.ctypes.data, 64, True)
+        call(4, 2, 2 * WIDE - 3, A, 15, 1, 5, B, 40, 200, 5, 3, start, 1, C, 40, False,
+             np.float32(2), A.ctypes.data, 64, True, B.ctypes.data, 64, False)
         found.append(C)
     assert_close(*found, 15, 40)
 

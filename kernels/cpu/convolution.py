@@ -11,43 +11,40 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels import reference
-from minicredit.kernels.cpu.local import BLOCK, constants, passed, seen, unit_means, units
+from minicredit.kernels.cpu.local import BLOCK, passed, room, seen, unit_means, units
 from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type
-from minicredit.kernels.cpu.panels import NOTHING, product
+from minicredit.kernels.cpu.panels import NOTHING, address, product
 from minicredit.kernels.cpu.threads import PARALLEL, SERIAL, SMALL_PRODUCT, several
-from minicredit.kernels.cpu.tiles import lanes, transpose
+from minicredit.kernels.cpu.tiles import transpose, transpose_and_sum
 
 PARTS = 16
 
 
 @njit(**SERIAL)
-def places_grad(p0, p1, h, delta, where, N, F, dW, db):
+def places_grad(how, p0, p1, h, delta, where, N, F, dW, db):
     """dW and db of places p0 to p1 together, added to what is there."""
-    C, ch, k, width = where[1], where[2], where[3], 2 * lanes(h)
-    scratch, (nothing, one) = np.empty(BLOCK * width, h.dtype), constants(h)
-    scale = h.dtype.type(1 / N)
+    C, ch, k = where[1], where[2], where[3]
+    scale, (scratch, width) = h.dtype.type(1 / N), room(h)
     for p in range(p0, p1):
         row, column, i0, i1, j0, j1 = seen(p, where)
         for n0 in range(0, N, BLOCK):
             n = min(BLOCK, N - n0)
             for f0 in range(0, F, width):
-                wide = min(width, F - f0)
-                transpose(delta, (p * F + f0) * N + n0, N, n, wide, scratch, 0, width)
-                product(1, wide, one, 0, 0, 0, 0, scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                        db, f0, 0, True, scale, NOTHING)
-                for i in range(i0, i1):
-                    product((j1 - j0) * ch, wide,
-                            h, ((row + i) * C + column + j0) * ch * N + n0, N, 1, 0,
-                            scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                            dW, (i * k + j0) * ch * F + f0, F, True, scale, NOTHING)
+                wide, first = min(width, F - f0), (p * F + f0) * N + n0
+                transpose_and_sum(delta, first, N, n, wide, scratch, 0, width,
+                                  scratch, BLOCK * width)
+                for j in range(wide):
+                    db[f0 + j] += scratch[BLOCK * width + j] * scale
+                product(how, i1 - i0, (j1 - j0) * ch, wide,
+                        h, ((row + i0) * C + column + j0) * ch * N + n0, C * ch * N, N, 1, 0,
+                        scratch, 0, width, 0, n, 1, scratch, len(scratch) - 1, 0,
+                        dW, (i0 * k + j0) * ch * F + f0, k * ch * F, F, True, N, NOTHING)
 
 
 @njit(**SERIAL)
-def places_grad_transposed(p0, p1, h, delta, where, N, F, dW):
+def places_grad_transposed(how, p0, p1, h, delta, where, N, F, dW):
     """dW of places p0 to p1 of a transposed convolution together, added to what is there."""
-    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 2 * lanes(h)
-    scratch, nothing = np.empty(BLOCK * width, h.dtype), constants(h)[0]
-    scale = h.dtype.type(1 / N)
+    C, ch, k, S, (scratch, width) = where[1], where[2], where[3], where[3]**2 * where[2], room(h)
     for p in range(p0, p1):
         row, column, i0, i1, j0, j1 = seen(p, where)
         for n0 in range(0, N, BLOCK):
@@ -57,34 +54,35 @@ def places_grad_transposed(p0, p1, h, delta, where, N, F, dW):
                     wide = min(width, (j1 - j0) * ch - s0)
                     first = ((row + i) * C + column + j0) * ch + s0
                     transpose(delta, first * N + n0, N, n, wide, scratch, 0, width)
-                    product(F, wide, h, p * F * N + n0, N, 1, 0, scratch, 0, width, 0, n, 1,
-                            nothing, 0, 0, dW, (i * k + j0) * ch + s0, S, True, scale, NOTHING)
+                    product(how, 1, F, wide, h, p * F * N + n0, 0, N, 1, 0,
+                            scratch, 0, width, 0, n, 1, scratch, len(scratch) - 1, 0,
+                            dW, (i * k + j0) * ch + s0, 0, S, True, N, NOTHING)
 
 
 @njit(**SERIAL)
-def part_of(transposed, part, parts, h, delta, where, N, F, dW, db):
+def part_of(how, transposed, part, parts, h, delta, where, N, F, dW, db):
     """The sum of one group of places, in dW[part] and db[part]."""
     P = where[7] * where[8]
     p0, p1 = part * P // parts, (part + 1) * P // parts
     dW[part], db[part] = 0, 0
     if transposed:
-        places_grad_transposed(p0, p1, h, delta, where, N, F, dW[part])
+        places_grad_transposed(how, p0, p1, h, delta, where, N, F, dW[part])
     else:
-        places_grad(p0, p1, h, delta, where, N, F, dW[part], db[part])
+        places_grad(how, p0, p1, h, delta, where, N, F, dW[part], db[part])
 
 
 @njit(**SERIAL)
-def parts_in_turn(transposed, parts, h, delta, where, N, F, dW, db):
+def parts_in_turn(how, transposed, parts, h, delta, where, N, F, dW, db):
     """All groups, in one thread."""
     for part in range(parts):
-        part_of(transposed, part, parts, h, delta, where, N, F, dW, db)
+        part_of(how, transposed, part, parts, h, delta, where, N, F, dW, db)
 
 
 @njit(**PARALLEL)
-def parts_at_once(transposed, parts, h, delta, where, N, F, dW, db):
+def parts_at_once(how, transposed, parts, h, delta, where, N, F, dW, db):
     """All groups, each in some thread."""
     for part in prange(parts):
-        part_of(transposed, part, parts, h, delta, where, N, F, dW, db)
+        part_of(how, transposed, part, parts, h, delta, where, N, F, dW, db)
 
 
 def groups(h, delta, P, weights):
@@ -99,7 +97,7 @@ def grads(transposed, h, delta, where, F):
     parts = groups(h, delta, P, S * F)
     dW, db = empty((parts, S * F), h.dtype), empty((parts, F), h.dtype)
     run = parts_in_turn if N * P * S * F < SMALL_PRODUCT or not several() else parts_at_once
-    run(transposed, parts, H, D, where, N, F, dW, db)
+    run(address(h.dtype), transposed, parts, H, D, where, N, F, dW, db)
     if parts > 1:
         dW, db = dW.sum(axis=0), db.sum(axis=0)
     return dW, db.reshape(-1), D

@@ -5,32 +5,33 @@ side.  What place p sees in one row of its kernel is then one stretch of memory,
 and channels that are, and no patches are copied:
 
     gather      a[p] = sum_s W[p, s] h[s]               s what p sees: the rows of its kernel
-    scatter     e[y] += W[p]^T delta[p]                 y a row of the image: the places p that see
-                                                        it in one column of places, all in one sum
+    scatter     e[s] += W[p]^T delta[p]                 place after place
     gradient    dW[p] = h[what p sees]^T delta[p] / N   delta[p] transposed, a few columns at a time
 
 each a `panels.product`, with the same geometry whether weights are shared or not: strides tell
 where the weights of a place begin, and which way round they lie.  Taps outside the image are left
 out.  What comes in C order is transposed once; what goes out is in Fortran order.
 
-What the next place needs is asked for meanwhile.
+What a place reads of its own it reads once, while it is near: an activity of the places is larger
+than a core's caches, and so may be the weights.  What the next place needs of them, and where it
+writes, is asked for meanwhile.
 
-Tasks are places for the first and the last, rows of the image for the second, and slices of a large
-batch: none writes what another does, and each sums in an order of its own.
+Tasks are places for the first and the last, bands of the image for the second, and slices of a
+large batch: none writes what another does, and each sums in an order of its own.
 """
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 
 from minicredit.kernels import reference
 from minicredit.kernels.cpu.dense import FOLLOWS, LINEAR, RELU, TANH
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type
-from minicredit.kernels.cpu.panels import NOTHING, product
+from minicredit.kernels.cpu.panels import NOTHING, address, product
 from minicredit.kernels.cpu.threads import (FUSED, PARALLEL, SERIAL, SMALL_PRODUCT, several)
-from minicredit.kernels.cpu.tiles import lanes, transpose
+from minicredit.kernels.cpu.tiles import lanes, transpose, transpose_and_sum
 
 SLICE = 256                                         # examples of a task, at most
-BAND = 4                                            # rows of an image
+BAND = 4                                            # rows of the image in a task, at least
 WEIGHTS = 1 << 15                                   # that stay in a core's second cache
 BLOCK = 128                                         # examples whose products one sum takes
 
@@ -87,79 +88,77 @@ def stretch(x, first, n, write):
 
 
 @njit(**SERIAL)
-def gather(p, n0, n1, h, W, b, f, where, sizes, out):
+def gather(how, p, n0, n1, h, W, b, f, where, sizes, out):
     """Place p of all places: what it sees times its weights, for examples n0 to n1."""
     C, ch, k = where[1], where[2], where[3]
     N, F, place, tap, own = sizes                   # steps in W: place by place, tap by tap, ..
     row, column, i0, i1, j0, j1 = seen(p, where)
-    b0, b_row, one = p * F % len(b), min(1, len(b) - 1), W.dtype.type(1)
+    b0, b_row = p * F % len(b), min(1, len(b) - 1)
     m, w0 = (j1 - j0) * ch, p * place + (i0 * k + j0) * ch * tap
     h0, to = ((row + i0) * C + column + j0) * ch * N + n0, p * F * N + n0
     most = max(8, WEIGHTS // F)
-    following = stretch(out, to + F * N, F * N if n1 - n0 == N else 0, True)
+    following = (stretch(W, (p + 1) * place, place, False),
+                 stretch(out, to + F * N, F * N if n1 - n0 == N else 0, True))
     if (i1 - i0) * m <= most:
-        product(F, n1 - n0, W, w0, own, tap, k * ch * tap, h, h0, N, C * ch * N, m, i1 - i0,
-                b, b0, b_row, out, to, N, False, one, following)
+        product(how, 1, F, n1 - n0, W, w0, 0, own, tap, k * ch * tap,
+                h, h0, N, C * ch * N, m, i1 - i0, b, b0, b_row, out, to, 0, N, False, 1, following)
     else:
         for i in range(i1 - i0):
             for s in range(0, m, most):
-                product(F, n1 - n0, W, w0 + (i * k * ch + s) * tap, own, tap, 0,
+                product(how, 1, F, n1 - n0, W, w0 + (i * k * ch + s) * tap, 0, own, tap, 0,
                         h, h0 + (i * C * ch + s) * N, N, 0, min(most, m - s), 1,
-                        b, b0, b_row, out, to, N, i + s > 0, one, NOTHING)
+                        b, b0, b_row, out, to, 0, N, i + s > 0, 1, NOTHING)
     if f != LINEAR:
         for u in range(p * F, p * F + F):
             follow(out[u * N + n0:u * N + n1], f)
 
 
 @njit(**SERIAL)
-def scatter(y0, y1, n0, n1, h, W, b, f, where, sizes, out):
+def scatter(how, y0, y1, n0, n1, h, W, b, f, where, sizes, out):
     """Rows y0 to y1 of the image: what the places that see them say, times their weights."""
     R, C, ch, k, s, top, left, R1, C1 = where
     N, F, place, tap, own = sizes
-    width, one = 4 * lanes(h), W.dtype.type(1)
     for u in range(y0 * C * ch, y1 * C * ch):
         out[u * N + n0:u * N + n1] = b[u % len(b)]
-    for c in range(C1):
-        column = c * s - left
-        j0, j1 = taps(column, k, C)
-        for n in range(n0, n1, width):
-            for y in range(y0, y1):
-                r0, r1 = readers(y, k, s, top, R1)
-                first = r0 * C1 + c
-                product((j1 - j0) * ch, min(width, n1 - n),
-                        W, first * place + ((y + top - r0 * s) * k + j0) * ch * tap, tap, own,
-                        C1 * place - s * k * ch * tap, h, first * F * N + n, N, C1 * F * N,
-                        F, r1 - r0, b, 0, 0, out, (y * C + column + j0) * ch * N + n, N, True, one,
-                        NOTHING)
+    r0, r1 = readers(y0, k, s, top, R1)[0], readers(y1 - 1, k, s, top, R1)[1]
+    for p in range(r0 * C1, r1 * C1):
+        row, column, i0, i1, j0, j1 = seen(p, where)
+        i0, i1 = max(i0, y0 - row), min(i1, y1 - row)
+        product(how, i1 - i0, (j1 - j0) * ch, n1 - n0,
+                W, p * place + (i0 * k + j0) * ch * tap, k * ch * tap, tap, own, 0,
+                h, p * F * N + n0, N, 0, F, 1, b, 0, 0,
+                out, ((row + i0) * C + column + j0) * ch * N + n0, C * ch * N, N, True, 1,
+                (stretch(W, (p + 1) * place, place, False),
+                 stretch(h, (p + 1) * F * N, F * N if n1 - n0 == N else 0, False)))
     if f != LINEAR:
         for u in range(y0 * C * ch, y1 * C * ch):
             follow(out[u * N + n0:u * N + n1], f)
 
 
 @njit(**SERIAL)
-def task(down, at, slices, h, W, b, f, where, sizes, out):
-    """One task of `gather`, or of `scatter` if `down`."""
-    N, part, which = sizes[0], at % slices, at // slices
+def task(how, down, at, n, slices, h, W, b, f, where, sizes, out):
+    """One of n tasks of `gather`, or of `scatter` if `down`."""
+    R, N, part, which, bands = where[0], sizes[0], at % slices, at // slices, n // slices
     n0, n1 = part * N // slices, (part + 1) * N // slices
     if down:
-        y0, y1 = which * BAND, min(which * BAND + BAND, where[0])
-        scatter(y0, y1, n0, n1, h, W, b, f, where, sizes, out)
+        y0, y1 = which * R // bands, (which + 1) * R // bands
+        scatter(how, y0, y1, n0, n1, h, W, b, f, where, sizes, out)
     else:
-        gather(which, n0, n1, h, W, b, f, where, sizes, out)
+        gather(how, which, n0, n1, h, W, b, f, where, sizes, out)
 
 
 @njit(**SERIAL)
-def tasks_in_turn(down, n, slices, h, W, b, f, where, sizes, out):
+def tasks_in_turn(how, down, n, slices, h, W, b, f, where, sizes, out):
     """All tasks, in one thread."""
     for at in range(n):
-        task(down, at, slices, h, W, b, f, where, sizes, out)
+        task(how, down, at, n, slices, h, W, b, f, where, sizes, out)
 
 
 @njit(**PARALLEL)
-def tasks_at_once(down, n, slices, h, W, b, f, where, sizes, out):
+def tasks_at_once(how, down, n, slices, h, W, b, f, where, sizes, out):
     """All tasks, each in some thread."""
     for at in prange(n):
-        task(down, np.int64(at), slices, h, W, b, f, where, sizes, out)
+        task(how, down, np.int64(at), n, slices, h, W, b, f, where, sizes, out)
 
 
 def passed(down, h, W, b, f, where, F, steps):
@@ -176,51 +175,60 @@ def passed(down, h, W, b, f, where, F, steps):
     N, b = len(h), np.zeros(1, h.dtype) if b is None else b
     out = empty((N, R * C * ch if down else R1 * C1 * F), h.dtype, True)
     if out.size:
-        slices = -(-N // SLICE)
-        n = (-(-R // BAND) if down else R1 * C1) * slices
-        small = N * R1 * C1 * F * k * k * ch < SMALL_PRODUCT
+        slices, small = -(-N // SLICE), N * R1 * C1 * F * k * k * ch < SMALL_PRODUCT
+        n = (min(-(-R // BAND), get_num_threads()) if down else R1 * C1) * slices
         run = tasks_in_turn if small or not several() else tasks_at_once
-        run(down, n, slices, in_f(h), W, b, FOLLOWS[f], where, (N, F, *steps), out.T.reshape(-1))
+        run(address(h.dtype), down, n, slices, in_f(h), W, b, FOLLOWS[f], where,
+            (N, F, *steps), out.T.reshape(-1))
     return out
 
 
 # Gradients ----------------------------------------------------------------------------------------
 
 @njit(**SERIAL)
-def place_grad(p, h, delta, where, N, F, dW, db):
+def room(h):
+    """Room for a block of errors the other way round, their sums, and a nothing; and its width."""
+    width = 2 * lanes(h)
+    scratch = np.empty((BLOCK + 1) * width + 1, h.dtype)
+    scratch[-1] = 0
+    return scratch, width
+
+
+@njit(**SERIAL)
+def place_grad(how, p, h, delta, where, N, F, dW, db):
     """dW[p] and db[p] of place p."""
-    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 2 * lanes(h)
+    C, ch, k, S = where[1], where[2], where[3], where[3]**2 * where[2]
     row, column, i0, i1, j0, j1 = seen(p, where)
-    scale = h.dtype.type(1 / N)
-    m, scratch, (nothing, one) = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)
-    following = (p + 1) * F * N                     # what the next place needs, part by part
-    part = -(-F * N // max(1, (i1 - i0) * -(-N // BLOCK) * -(-F // width)))
+    m, scale, (scratch, width) = (j1 - j0) * ch, h.dtype.type(1 / N), room(h)
+    blocks = -(-N // BLOCK) * -(-F // width)        # what the next place needs, part by part
+    part, into, next_part, next_into = -(-F * N // blocks), -(-S * F // blocks), F * N, S * F
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
         n = min(BLOCK, N - n0)
         for f0 in range(0, F, width):
-            wide = min(width, F - f0)
-            transpose(delta, (p * F + f0) * N + n0, N, n, wide, scratch, 0, width)
-            product(1, wide, one, 0, 0, 0, 0, scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                    db, p * F + f0, 0, n0 > 0, scale, NOTHING)
-            for i in range(i0, i1):
-                product(m, wide, h, ((row + i) * C + column + j0) * ch * N + n0, N, 1, 0,
-                        scratch, 0, width, 0, n, 1, nothing, 0, 0,
-                        dW, (p * S + (i * k + j0) * ch) * F + f0, F, n0 > 0, scale,
-                        stretch(delta, following, part, False))
-                following += part
+            wide, u0 = min(width, F - f0), p * F + f0
+            transpose_and_sum(delta, u0 * N + n0, N, n, wide, scratch, 0, width,
+                              scratch, BLOCK * width)
+            for j in range(wide):
+                found = scratch[BLOCK * width + j] * scale
+                db[u0 + j] = db[u0 + j] + found if n0 else found
+            product(how, i1 - i0, m, wide, h, ((row + i0) * C + column + j0) * ch * N + n0,
+                    C * ch * N, N, 1, 0, scratch, 0, width, 0, n, 1, scratch, len(scratch) - 1, 0,
+                    dW, (p * S + (i0 * k + j0) * ch) * F + f0, k * ch * F, F, n0 > 0, N,
+                    (stretch(delta, p * F * N + next_part, part, False),
+                     stretch(dW, p * S * F + next_into, into, True)))
+            next_part, next_into = next_part + part, next_into + into
 
 
 @njit(**SERIAL)
-def place_grad_transposed(p, h, delta, where, N, F, dW):
+def place_grad_transposed(how, p, h, delta, where, N, F, dW):
     """dW[p] of a transposed layer's place p."""
-    C, ch, k, S, width = where[1], where[2], where[3], where[3]**2 * where[2], 2 * lanes(h)
+    C, ch, k, S = where[1], where[2], where[3], where[3]**2 * where[2]
     row, column, i0, i1, j0, j1 = seen(p, where)
-    scale = h.dtype.type(1 / N)
-    m, scratch, nothing = (j1 - j0) * ch, np.empty(BLOCK * width, h.dtype), constants(h)[0]
-    following = (p + 1) * F * N                     # what the next place needs, part by part
-    part = -(-F * N // max(1, (i1 - i0) * -(-N // BLOCK) * -(-m // width)))
+    m, (scratch, width) = (j1 - j0) * ch, room(h)
+    blocks = max(1, (i1 - i0) * -(-N // BLOCK) * -(-m // width))
+    part, into, next_part, next_into = -(-F * N // blocks), -(-S * F // blocks), F * N, S * F
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -230,36 +238,32 @@ def place_grad_transposed(p, h, delta, where, N, F, dW):
                 wide = min(width, m - s0)
                 first = ((row + i) * C + column + j0) * ch + s0
                 transpose(delta, first * N + n0, N, n, wide, scratch, 0, width)
-                product(F, wide, h, p * F * N + n0, N, 1, 0, scratch, 0, width, 0, n, 1,
-                        nothing, 0, 0, dW, p * S * F + (i * k + j0) * ch + s0, S, n0 > 0, scale,
-                        stretch(h, following, part, False))
-                following += part
+                product(how, 1, F, wide, h, p * F * N + n0, 0, N, 1, 0,
+                        scratch, 0, width, 0, n, 1, scratch, len(scratch) - 1, 0,
+                        dW, p * S * F + (i * k + j0) * ch + s0, 0, S, n0 > 0, N,
+                        (stretch(h, p * F * N + next_part, part, False),
+                         stretch(dW, p * S * F + next_into, into, True)))
+                next_part, next_into = next_part + part, next_into + into
 
 
 @njit(**SERIAL)
-def constants(h):
-    """A nothing and a one of h's type, as memory."""
-    return np.zeros(1, h.dtype), np.ones(1, h.dtype)
-
-
-@njit(**SERIAL)
-def grads_in_turn(transposed, h, delta, where, N, F, dW, db):
+def grads_in_turn(how, transposed, h, delta, where, N, F, dW, db):
     """The gradients of all places, in one thread."""
     for p in range(where[7] * where[8]):
         if transposed:
-            place_grad_transposed(p, h, delta, where, N, F, dW)
+            place_grad_transposed(how, p, h, delta, where, N, F, dW)
         else:
-            place_grad(p, h, delta, where, N, F, dW, db)
+            place_grad(how, p, h, delta, where, N, F, dW, db)
 
 
 @njit(**PARALLEL)
-def grads_at_once(transposed, h, delta, where, N, F, dW, db):
+def grads_at_once(how, transposed, h, delta, where, N, F, dW, db):
     """The same, each place in some thread."""
     for p in prange(where[7] * where[8]):
         if transposed:
-            place_grad_transposed(np.int64(p), h, delta, where, N, F, dW)
+            place_grad_transposed(how, np.int64(p), h, delta, where, N, F, dW)
         else:
-            place_grad(np.int64(p), h, delta, where, N, F, dW, db)
+            place_grad(how, np.int64(p), h, delta, where, N, F, dW, db)
 
 
 @njit(**{**SERIAL, "fastmath": {"reassoc"}})        # or the sum would take one number at a time
@@ -343,7 +347,7 @@ def grads(transposed, h, delta, where, F, dW, db):
     """Both gradients of a layer or, if `transposed`, of its mirror, into dW and db."""
     where, N, H, D = tuple(map(int, where)), len(h), in_f(h), in_f(delta)
     run = grads_in_turn if N * dW.size < SMALL_PRODUCT or not several() else grads_at_once
-    run(transposed, H, D, where, N, F, dW.reshape(-1), db.reshape(-1))
+    run(address(h.dtype), transposed, H, D, where, N, F, dW.reshape(-1), db.reshape(-1))
     if transposed:
         unit_means(D, N, db.reshape(-1))
 

@@ -1,33 +1,42 @@
 """A product of small matrices over panels of a batch, summed in registers, nothing copied.
 
-    C[r, j] = start[r] + scale sum_i sum_k A[r, i, k] B[i, k, j]        r < m,  j < n
-    C[r, j] += scale times the same sum                                 if `more`
+    C[g, r, j] = start[r] + sum_i sum_k A[g, r, i, k] B[i, k, j] / over     r < m,  j < n
+    C[g, r, j] += the same sum / over                                       if `more`
 
-    A       any strides: the number at (r, i, k) is A[a0 + r a_row + i a_i + k a_k]
+    A       any strides: A[a0 + g a_group + r a_row + i a_i + k a_k]
     B       rows of n numbers side by side: B[b0 + i b_i + k b_k + j]
     start   start[s0 + r s_row]: a bias, or a nothing with s_row = 0
-    C       C[c0 + r c_row + j]; no number beyond the n-th column is read or written
+    C       C[c0 + g c_group + r c_row + j]; no number beyond the n-th column is read or written
+    wanted  two stretches of memory that are asked for meanwhile, as in `tiles`: each an address,
+            how many bytes from there, and whether to be written, or else to be read
 
 What a place of an image sees is one stretch of memory for each row of its kernel, if the batch is
-innermost: i counts these rows, and k the units in them.  The tiles are those of `tiles`, with a
-sum more, and the columns that are left in the end are done under a mask.  A tile is ROWS x 2
-vectors at most, or half the rows and twice the vectors: 12 sums either way, which leaves an AVX2
-processor's 16 registers enough for B and one A.
+innermost.  For what the place says i counts these rows, and k the units in them; for what is told
+to the units it sees, g counts the rows.
+
+The tiles are those of `tiles`, with a sum more, and the columns that are left in the end are done
+under a mask.  A tile has up to ROWS rows, 4 vectors wide where there are as many columns, and where
+`tiles` finds room for 24 sums; otherwise 12 sums leave an AVX2 processor's 16 registers enough for
+B and one A.
 """
+from functools import cache
+
 import numpy as np
 from llvmlite import ir
 from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minicredit.kernels.cpu.addresses import address_of, call, memory
 from minicredit.kernels.cpu.threads import SERIAL
-from minicredit.kernels.cpu.tiles import BYTES, INDEX, UNROLLED, WORD, Writer, lanes
+from minicredit.kernels.cpu.tiles import (BYTES, INDEX, MR, UNROLLED, VECTORS, WORD, Writer, lanes,
+                                          place)
 
 ROWS = 6
-SHAPES = ([(rows, 4) for rows in range(1, ROWS // 2 + 1)]
-          + [(rows, 2) for rows in range(ROWS // 2, ROWS + 1)])
+WIDE = ROWS if MR * VECTORS >= 4 * ROWS else ROWS // 2      # rows of a tile of 4 vectors
+SHAPES = [(rows, 2) for rows in range(1, ROWS + 1)] + [(rows, 4) for rows in range(1, WIDE + 1)]
 BIT = ir.IntType(1)
-NOTHING = 0, 0, False                               # is wanted
+NOTHING = (0, 0, False), (0, 0, False)              # is wanted
 
 
 # What the compiler writes -------------------------------------------------------------------------
@@ -46,7 +55,7 @@ class Panels(Writer):
         name = f"panel{rows}x{vectors}{'masked' * masked}_{8 * self.align}"
         data, n = real.as_pointer(), WORD
         kind = ir.FunctionType(ir.VoidType(), [n, data, n, n, n, data, n, n, n, n, data, n, data, n,
-                                               BIT, real, n, n, BIT])
+                                               BIT, real, *[n, n, BIT] * 2])
         self.function = module.globals.get(name)
         if self.function is None:
             self.function = ir.Function(module, kind, name)
@@ -103,31 +112,33 @@ class Panels(Writer):
         """All of the tile; arguments as `compiled_tile` has them, each array where it begins."""
         builder, times = self.builder, self.times
         (columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i, start, s_row, C, c_row, more, scale,
-         line, by, write) = self.function.args
+         *wanted) = self.function.args
         apart = self.multiples(a_row, self.rows)
         places = [self.further(self.further(C, times(r, c_row)), v * self.lanes)
                   for r in range(self.rows) for v in range(self.vectors)]
         masks, nothing = self.masks(columns), ir.Constant(self.vector, [0.0] * self.lanes)
-        line, ask_for_it = self.meanwhile(line, by, (), write)
+        lines, ask = self.meanwhile(*((line, builder.mul(by, ir.Constant(WORD, 2)), [by], write)
+                                      for line, by, write in (wanted[:3], wanted[3:])))
 
         def row(i, values):
-            line, *sums = values
+            one, two, *sums = ask(values)
             column, row = (self.further(M, builder.mul(i, by)) for M, by in ((A, a_i), (B, b_i)))
 
             def step(k, values):
-                line, here, there, *sums = values
+                one, two, here, there, *sums = values
                 b, new = [self.read(self.further(there, v * self.lanes), masks[v])
                           for v in range(self.vectors)], []
                 for r in range(self.rows):
                     a = self.everywhere(builder.load(self.beside(here, apart[r])))
                     new += [self.multiplied(a, b[v], sums[r * self.vectors + v])
                             for v in range(self.vectors)]
-                return [line, self.onward(here, a_k), self.onward(there, b_k), *new]
+                return [one, two, self.onward(here, a_k), self.onward(there, b_k), *new]
 
-            line, _, _, *sums = self.all_of(n_k, [line, column, row, *sums], step, ask_for_it)
-            return [line, *sums]
+            one, two, _, _, *sums = self.all_of(n_k, [one, two, column, row, *sums], step, ask)
+            return [one, two, *sums]
 
-        _, *sums = self.loop(ir.Constant(WORD, 0), n_i, 1, [line, *[nothing] * len(places)], row)
+        _, _, *sums = self.loop(ir.Constant(WORD, 0), n_i, 1, [*lines, *[nothing] * len(places)],
+                                row)
         scale = self.everywhere(scale)
         for i, old in enumerate(self.before(more, start, s_row, places, masks)):
             found = self.multiplied(sums[i], scale, old)
@@ -155,27 +166,29 @@ class Panels(Writer):
 
 
 @intrinsic
-def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-                  start, s0, s_row, C, c0, c_row, more, scale, line, by, write):
+def compiled_tile(typing, rows, vectors, columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i,
+                  start, s_row, C, c_row, more, scale, line, by, write, line2, by2, write2):
     """One tile: a switch over all sizes that it may have, with a mask and without."""
-    n = types.intp
-    signature = types.void(n, n, n, A, n, n, n, n, B, n, n, n, n, n, start, n, n, C, n, n,
-                           types.boolean, C.dtype, n, n, types.boolean)
+    n, yes = types.intp, types.boolean
+    signature = types.void(n, n, n, A, n, n, n, B, n, n, n, n, start, n, C, n, yes, C.dtype,
+                           *[n, n, yes] * 2)
 
     def build(context, builder, signature, args):
         there = Writer(context, builder, signature, args)
-        passed = [args[2], there.at(3, 4), *args[5:8], there.at(8, 9), *args[10:14],
-                  there.at(14, 15), args[16], there.at(17, 18), args[19],
-                  cgutils.as_bool_bit(builder, args[20]), *args[21:24],
-                  cgutils.as_bool_bit(builder, args[24])]
+        passed = [*args[2:]]
+        for i, kind in enumerate(there.types[2:]):
+            if isinstance(kind, types.Array):
+                passed[i] = there.at(i + 2)
+            elif kind == yes:
+                passed[i] = cgutils.as_bool_bit(builder, passed[i])
         after = builder.append_basic_block("written")
         width = builder.mul(args[1], ir.Constant(WORD, there.lanes))
         whole = builder.icmp_signed("==", args[2], width)
         key = builder.add(builder.mul(args[1], ir.Constant(WORD, ROWS + 1)), args[0])
         key = builder.add(builder.mul(key, ir.Constant(WORD, 2)), builder.zext(whole, WORD))
         switch = builder.switch(key, after)
-        for masked in (False, True):
-            for rows, vectors in SHAPES:
+        for rows, vectors in SHAPES:
+            for masked in (False, True)[:4 // vectors]:         # a wide one is whole
                 block = builder.append_basic_block(f"tile{rows}x{vectors}")
                 case = 2 * (vectors * (ROWS + 1) + rows) + (not masked)
                 switch.add_case(ir.Constant(WORD, case), block)
@@ -191,17 +204,17 @@ def compiled_tile(typing, rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0,
 
 # The same in NumPy --------------------------------------------------------------------------------
 
-def plain_tile(rows, vectors, columns, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
-               start, s0, s_row, C, c0, c_row, more, scale, *wanted):
+def plain_tile(rows, vectors, columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i,
+               start, s_row, C, c_row, more, scale, *wanted):
     """See `compiled_tile`."""
-    def view(memory, first, steps, sizes):
+    def view(memory, steps, sizes):
         steps = [step * memory.itemsize for step in steps]
-        return np.lib.stride_tricks.as_strided(memory[first:], sizes, steps)
+        return np.lib.stride_tricks.as_strided(memory, sizes, steps)
 
-    A = view(A, a0, (a_row, a_i, a_k), (rows, n_i, n_k))
-    B = view(B, b0, (b_i, b_k, 1), (n_i, n_k, columns))
-    C = view(C, c0, (c_row, 1), (rows, columns))
-    begin = C if more else view(start, s0, (s_row, 0), (rows, columns))
+    A = view(A, (a_row, a_i, a_k), (rows, n_i, n_k))
+    B = view(B, (b_i, b_k, 1), (n_i, n_k, columns))
+    C = view(C, (c_row, 1), (rows, columns))
+    begin = C if more else view(start, (s_row, 0), (rows, columns))
     C[...] = begin + scale * np.tensordot(A, B, 2)
 
 
@@ -211,40 +224,60 @@ tile = plain_tile if config.DISABLE_JIT else compiled_tile
 # What kernels call --------------------------------------------------------------------------------
 
 @njit(**SERIAL)
-def product(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
-            C, c0, c_row, more, scale, wanted):
-    """C = start + scale A B, or C += scale A B if `more`; see above.
+def shape(m, columns, lanes):
+    """How many tiles high a product is, and how many vectors wide the next ones are."""
+    wide = columns >= 4 * lanes and (WIDE == ROWS or m <= WIDE)
+    return -(-m // ROWS), 4 if wide else 2
 
-    In tiles of ROWS rows, or nearly, all alike.
 
-    wanted : tuple of int
-        An address and how many bytes from there are asked for meanwhile, as in `tiles`; and whether
-        to write there, or else to read.
-    """
-    line, span, write = wanted
-    # Numbers of one type: a 0 in a call would be a type of its own, with tiles of its own.
-    in_tiles(np.int64(m), np.int64(n), A, np.int64(a0), np.int64(a_row), np.int64(a_k),
-             np.int64(a_i), B, np.int64(b0), np.int64(b_k), np.int64(b_i), np.int64(n_k),
-             np.int64(n_i), start, np.int64(s0), np.int64(s_row), C, np.int64(c0),
-             np.int64(c_row), np.int64(more), scale, np.int64(line), np.int64(span),
-             np.int64(write))
+def by_address(real):
+    """The product as C sees it: everything by address.  Numbers of type `real`."""
+    like = np.empty(0, real)
+
+    def product_at(groups, m, n, a, a_group, a_row, a_k, a_i, b, b_k, b_i, n_k, n_i, s, s_row,
+                   c, c_group, c_row, more, over, line, span, write, line2, span2, write2):
+        tiles, vectors = shape(m, n, lanes(like))
+        size, scale = like.itemsize, like.dtype.type(1 / over)
+        turns = n_i * (1 + n_k // UNROLLED)                 # of a tile's loop
+        asked = max(1, 2 * turns * groups * tiles * -(-n // (vectors * lanes(like))))
+        by, by2 = span // asked, span2 // asked
+        line, write = (line, write) if by else (b, 0)       # nothing: what is read is near anyway
+        line2, write2 = (line2, write2) if by2 else (b, 0)
+        j = 0
+        while j < n:
+            vectors = shape(m, n - j, lanes(like))[1]
+            columns = min(vectors * lanes(like), n - j)
+            for g in range(groups):
+                r = 0
+                for left in range(tiles, 0, -1):
+                    rows = -(-(m - r) // left)
+                    A = memory(a + (g * a_group + r * a_row) * size, 1, like)
+                    B, start = memory(b + j * size, 1, like), memory(s + r * s_row * size, 1, like)
+                    C = memory(c + (g * c_group + r * c_row + j) * size, 1, like)
+                    tile(rows, vectors, columns, A, a_row, a_k, a_i, B, b_k, b_i, n_k, n_i,
+                         start, s_row, C, c_row, more != 0, scale,
+                         line, by, write != 0, line2, by2, write2 != 0)
+                    r, line, line2 = r + rows, line + 2 * by * turns, line2 + 2 * by2 * turns
+            j += columns
+
+    return product_at
+
+
+@cache
+def address(real):
+    """Where the product of a type is: what `product` takes as `how`."""
+    return address_of(by_address(real), 26)
 
 
 @njit(**SERIAL)
-def in_tiles(m, n, A, a0, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i, start, s0, s_row,
-             C, c0, c_row, more, scale, line, span, write):
-    """`product`."""
-    tiles, vectors = -(-m // ROWS), 4 if m <= ROWS // 2 else 2
-    width = vectors * lanes(A)
-    turns = n_i * (n_k // UNROLLED)                 # of a tile's loop
-    by = span // max(1, turns * tiles * -(-n // width))
-    if by == 0:                                     # nothing: what is read is near anyway
-        line, write = np.int64(B.ctypes.data) + b0 * B.itemsize, np.int64(0)
-    for j in range(0, n, width):
-        r = 0
-        for left in range(tiles, 0, -1):
-            rows = -(-(m - r) // left)
-            tile(rows, vectors, min(width, n - j), A, a0 + r * a_row, a_row, a_k, a_i,
-                 B, b0 + j, b_k, b_i, n_k, n_i, start, s0 + r * s_row, s_row,
-                 C, c0 + r * c_row + j, c_row, more != 0, scale, line, by, write != 0)
-            r, line = r + rows, line + by * turns
+def product(how, groups, m, n, A, a0, a_group, a_row, a_k, a_i, B, b0, b_k, b_i, n_k, n_i,
+            start, s0, s_row, C, c0, c_group, c_row, more, over, wanted):
+    """C = start + A B / over, or C += A B / over if `more`; see above."""
+    (line, span, write), (line2, span2, write2) = wanted
+    call(how, (np.int64(groups), np.int64(m), np.int64(n),
+               place(A, a0), np.int64(a_group), np.int64(a_row), np.int64(a_k), np.int64(a_i),
+               place(B, b0), np.int64(b_k), np.int64(b_i), np.int64(n_k), np.int64(n_i),
+               place(start, s0), np.int64(s_row),
+               place(C, c0), np.int64(c_group), np.int64(c_row), np.int64(more), np.int64(over),
+               np.int64(line), np.int64(span), np.int64(write),
+               np.int64(line2), np.int64(span2), np.int64(write2)))

@@ -87,11 +87,11 @@ class Writer:
         """Which argument is an array."""
         return next(i for i, t in enumerate(self.types) if isinstance(t, types.Array))
 
-    def at(self, array, start):
-        """Where an argument's memory, from number `start` on, begins."""
+    def at(self, array, start=None):
+        """Where an argument's memory begins, or the number that argument `start` tells."""
         kind = self.context.make_array(self.types[array])
         data = kind(self.context, self.builder, self.args[array]).data
-        return self.builder.gep(data, [self.args[start]])
+        return data if start is None else self.builder.gep(data, [self.args[start]])
 
     def further(self, pointer, count):
         """The address so many numbers on; a count known beforehand may be a Python int."""
@@ -200,24 +200,26 @@ class Writer:
         values = self.loop(ir.Constant(WORD, 0), whole, UNROLLED, values, several)
         return self.loop(whole, n, 1, values, body)
 
-    def meanwhile(self, line, by, others, write):
-        """For `all_of`: the first of its values, and what is done with it; see `wanted` above.
+    def meanwhile(self, *streams):
+        """For `all_of`: the first of its values, and what is done with them; see `wanted` above.
 
-        others : ways from the first address to those that are asked for with it
+        streams : (address, way to the next one, ways to those that are asked for with it, write)
         """
         builder = self.builder
-        write = builder.icmp_signed("!=", write, ir.Constant(write.type, 0))
+        writes = [builder.icmp_signed("!=", s[3], ir.Constant(s[3].type, 0)) for s in streams]
 
         def first(values):
-            line = values[0]
-            with builder.if_else(write) as both:
-                for branch, how in zip(both, (1, 0)):
-                    with branch:
-                        for far in (ir.Constant(WORD, 0), *others):
-                            self.ask(builder.gep(line, [far]), how)
-            return [self.hidden(builder.gep(line, [by])), *values[1:]]
+            lines = []
+            for line, (_, by, others, _), write in zip(values, streams, writes):
+                with builder.if_else(write) as both:
+                    for branch, how in zip(both, (1, 0)):
+                        with branch:
+                            for far in (ir.Constant(WORD, 0), *others):
+                                self.ask(builder.gep(line, [far]), how)
+                lines.append(self.hidden(builder.gep(line, [by])))
+            return [*lines, *values[len(lines):]]
 
-        return builder.inttoptr(line, cgutils.voidptr_t), first
+        return [builder.inttoptr(line, cgutils.voidptr_t) for line, *_ in streams], first
 
 
 def write_tile(writer, rows, halves):
@@ -250,8 +252,8 @@ def write_tile(writer, rows, halves):
                     for v, (_, n) in enumerate(parts)]
         return [line, writer.onward(row, b_k), writer.onward(column, a_k), *new]
 
-    line, ask_for_it = writer.meanwhile(line, by, others, write)
-    _, _, _, *sums = writer.all_of(k, [line, B, A, *sums], step, ask_for_it)
+    lines, ask = writer.meanwhile((line, by, others, write))
+    _, _, _, *sums = writer.all_of(k, [*lines, B, A, *sums], step, ask)
     for (place, _), found in zip(places, sums):
         writer.store(found, place)
 
@@ -333,11 +335,14 @@ def compiled_copy(typing, panels, vectors, B, b0, b_k, k, P, p0, p_k):
 
 
 def turned(writer, block):
-    """The transpose of a square of vectors: squares of half, a quarter, .. of it change places."""
-    n, half = len(block), len(block) // 2
+    """The transposes of squares in vectors that lie below one another, each square as wide as high.
+
+    Squares of half, a quarter, .. of it change places.
+    """
+    n, half = writer.lanes, len(block) // 2
     while half:
         new = list(block)
-        for i in (i for i in range(n) if not i & half):
+        for i in (i for i in range(len(block)) if not i & half):
             x, y = block[i], block[i + half]
             new[i] = writer.shuffle(x, y, [j + n - half if j & half else j for j in range(n)])
             new[i + half] = writer.shuffle(x, y, [j + n if j & half else j + half
@@ -346,31 +351,68 @@ def turned(writer, block):
     return block
 
 
+def joined(writer, pieces):
+    """One vector of several short ones."""
+    while len(pieces) > 1:
+        both = [*range(2 * pieces[0].type.count)]
+        pieces = [writer.shuffle(x, y, both) for x, y in zip(pieces[::2], pieces[1::2])]
+    return pieces[0]
+
+
+def write_turn(writer, summed):
+    """Turns squares of `lanes` rows, and sums what become columns, if `summed`.
+
+    In vectors of a few 128-bit pieces from rows that lie apart, which become the lanes' own squares
+    on the way from memory; only within such a piece numbers change places.
+    """
+    builder, lanes, few = writer.builder, writer.lanes, 16 // writer.align
+    _, _, b_row, blocks, _, _, p_k, *_ = writer.args
+    there, here = writer.at(0, 1), writer.at(4, 5)
+
+    def square(i, sums):
+        first = builder.mul(i, ir.Constant(WORD, lanes))
+        read = writer.further(there, first)
+        write = writer.further(here, builder.mul(first, p_k))
+        rows = [writer.further(read, builder.mul(b_row, ir.Constant(WORD, j)))
+                for j in range(lanes)]
+        for q in range(0, lanes, few):
+            found = turned(writer, [
+                joined(writer, [writer.load(writer.further(row, q), few) for row in rows[r::few]])
+                for r in range(few)])
+            for i, row in enumerate(found, q):
+                writer.store(row, writer.further(write, builder.mul(p_k, ir.Constant(WORD, i))))
+            while summed and len(found) > 1:
+                found = [builder.fadd(x, y) for x, y in zip(found[::2], found[1::2])]
+            sums = [builder.fadd(sum_, found[0]) for sum_ in sums]
+        return sums
+
+    nothing = ir.Constant(writer.vector, [0.0] * lanes)
+    for sum_ in writer.loop(ir.Constant(WORD, 0), blocks, 1, [nothing] * summed, square):
+        writer.store(sum_, writer.at(7, 8))
+
+
 @intrinsic
 def compiled_turn(typing, B, b0, b_row, blocks, P, p0, p_k):
     """P[p0 + i p_k + j] = B[b0 + j b_row + i], for j < lanes and i < blocks lanes."""
     n = types.intp
-    signature = types.void(B, n, n, n, P, n, n)
 
     def build(context, builder, signature, args):
-        writer = Writer(context, builder, signature, args)
-        there, here, lanes = writer.at(0, 1), writer.at(4, 5), writer.lanes
-
-        def square(i, values):
-            first = builder.mul(i, ir.Constant(WORD, lanes))
-            read = writer.further(there, first)
-            write = writer.further(here, builder.mul(first, args[6]))
-            rows = [writer.load(writer.further(read, builder.mul(args[2], ir.Constant(WORD, j))))
-                    for j in range(lanes)]
-            for i, row in enumerate(turned(writer, rows)):
-                writer.store(row, writer.further(write, builder.mul(args[6],
-                                                                    ir.Constant(WORD, i))))
-            return values
-
-        writer.loop(ir.Constant(WORD, 0), args[3], 1, [], square)
+        write_turn(Writer(context, builder, signature, args), False)
         return context.get_dummy_value()
 
-    return signature, build
+    return types.void(B, n, n, n, P, n, n), build
+
+
+@intrinsic
+def compiled_turn_and_sum(typing, B, b0, b_row, blocks, P, p0, p_k, S, s0):
+    """The same, and S[s0 + j] = the sum of B[b0 + j b_row + i] over i."""
+    n = types.intp
+
+    def build(context, builder, signature, args):
+        write_turn(Writer(context, builder, signature, args), True)
+        return context.get_dummy_value()
+
+    return types.void(B, n, n, n, P, n, n, S, n), build
 
 
 # The same in NumPy --------------------------------------------------------------------------------
@@ -408,9 +450,16 @@ def plain_turn(B, b0, b_row, blocks, P, p0, p_k):
     plain_matrix(P, p0, (p_k, 1), sizes)[...] = plain_matrix(B, b0, (1, b_row), sizes)
 
 
-one_tile, odd_tile, copy, turn = (
-    (plain_tile, plain_odd_tile, plain_copy, plain_turn) if config.DISABLE_JIT else
-    (compiled_tile, compiled_odd_tile, compiled_copy, compiled_turn))
+def plain_turn_and_sum(B, b0, b_row, blocks, P, p0, p_k, S, s0):
+    """See `compiled_turn_and_sum`."""
+    plain_turn(B, b0, b_row, blocks, P, p0, p_k)
+    sizes = blocks * lanes(B), lanes(B)
+    S[s0:s0 + lanes(B)] = plain_matrix(P, p0, (p_k, 1), sizes).sum(axis=0)
+
+
+one_tile, odd_tile, copy, turn, turn_and_sum = (
+    (plain_tile, plain_odd_tile, plain_copy, plain_turn, plain_turn_and_sum) if config.DISABLE_JIT
+    else (compiled_tile, compiled_odd_tile, compiled_copy, compiled_turn, compiled_turn_and_sum))
 
 
 # What kernels call --------------------------------------------------------------------------------
@@ -466,6 +515,25 @@ def transpose(B, b0, b_row, k, n, P, p0, p_k):
         turn(B, b0 + j * b_row, b_row, k // L, P, p0 + j, p_k)
         if k % L:
             turn(B, b0 + j * b_row + k - L, b_row, 1, P, p0 + (k - L) * p_k + j, p_k)
+
+
+@njit(**SERIAL)
+def transpose_and_sum(B, b0, b_row, k, n, P, p0, p_k, S, s0):
+    """`transpose`, and S[s0 + j] = the sum of row j."""
+    L, whole = lanes(P), 0
+    if k < L or n < L:
+        transpose(B, b0, b_row, k, n, P, p0, p_k)
+        S[s0:s0 + n] = 0
+    else:
+        whole = k // L * L
+        for first in range(0, n, L):
+            j = min(first, n - L)
+            turn_and_sum(B, b0 + j * b_row, b_row, k // L, P, p0 + j, p_k, S, s0 + j)
+            if k % L:
+                turn(B, b0 + j * b_row + k - L, b_row, 1, P, p0 + (k - L) * p_k + j, p_k)
+    for j in range(n):
+        for i in range(whole, k):
+            S[s0 + j] += B[b0 + j * b_row + i]
 
 
 @njit(**SERIAL)
