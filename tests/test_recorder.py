@@ -297,11 +297,38 @@ def test_nothing_hides_a_number_that_is_none(name, given):
     assert np.isnan(rule.net.W[1]).any() and np.isnan(rule.net.W[2]).any()
 
 
-def test_wide_layers_are_left_to_the_operations():
-    rule = rule_of("bp", "numba", net="64-700-10")
+@pytest.mark.parametrize("name", ["bp", "dtp"])
+@pytest.mark.parametrize("net", ["64-700-515-10", "64-1024-512-1024-10", "64-143-129-256-10"])
+def test_layers_of_any_width_are_numpys_in_one_thread_and_in_all(name, net):
+    """Matrices of several groups of panels, read where they lie or copied, and rows 4 KiB apart."""
+    how, found = {"net": net, "schedule": "parallel"} if name == "dtp" else {"net": net}, []
+    most = get_num_threads()
+    for backend, dtype, threads in (("numpy", "float64", 1), ("numba", "float32", 1),
+                                    ("numba", "float32", most)):
+        set_num_threads(threads)
+        rule = rule_of(name, backend, dtype, **how)
+        start = arrays(rule)
+        for x, y in batches(3, 37):
+            rule.net.ops.take(rule.step, x.astype(dtype), y)
+        found.append(arrays(rule))
+    assert rule.net.ops.tapes
+    want, one, all_ = found
+    for key, array in want.items():
+        changed = np.linalg.norm(array - start[key])
+        assert changed > 0 and np.linalg.norm(one[key] - array) < 1e-3 * changed, key
+        assert same(one[key], all_[key]), key
+
+
+@pytest.mark.parametrize("threads, width, recorded", [
+    (2, 700, True), (2, 2100, False), (16, 600, True), (16, 700, False)])
+def test_very_wide_layers_and_wide_ones_in_many_threads_are_left_to_the_operations(
+        threads, width, recorded, monkeypatch):
+    monkeypatch.setattr(recorder, "get_num_threads", lambda: threads)
+    rule = rule_of("bp", "numba", net=f"64-{width}-10")
     for x, y in batches(3):
         rule.net.ops.take(rule.step, x, y)
-    assert not rule.net.ops.tapes and rule.net.ops.tape is None     # nothing of it is kept
+    assert bool(rule.net.ops.tapes) == recorded == rule.net.ops.keeps([64, width, 10])
+    assert rule.net.ops.tape is None or recorded                    # nothing of it is kept
 
 
 def test_a_recorder_is_no_more_than_the_backend_outside_a_step():

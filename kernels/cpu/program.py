@@ -33,6 +33,7 @@ from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
                                                momentum_part, rmsprop_part, sgd_part)
+from minicredit.kernels.cpu.products import ALIKE, GROUP, straight
 from minicredit.kernels.cpu.randomness import draw
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
 
@@ -80,8 +81,8 @@ def follow(f, a, b, n):
 
 
 @njit(**SERIAL)
-def multiply(how, m, n, k, A, a0, a_row, a_k, B, b_k, across, T, t0, t, wanted):
-    """T = A B, m x n, the rows of T one after the other; what is wanted next is asked for.
+def multiply(how, m, n, k, A, a0, a_row, a_k, B, b0, b_k, across, T, t0, t_row, t, wanted):
+    """T = A B, m x n, and what is wanted next is asked for.
 
     Parameters
     ----------
@@ -97,51 +98,61 @@ def multiply(how, m, n, k, A, a0, a_row, a_k, B, b_k, across, T, t0, t, wanted):
     turns = count * (k // tiles.UNROLLED)           # of the loops of a panel's tiles
     by = span // max(1, turns * -(-n // NR))
     for j in range(0, n, NR):
-        side, at = min(NR, n - j), j // NR * across
+        side, at = min(NR, n - j), b0 + j // NR * across
         halves, line = tiles.halves(side, T), (first, by, second - first, third - first, write)
         if side % L:
             tiles.strip(how, m, halves, A, a0, a_row, a_k, B, at, b_k, k, t, NO, NR, False, line)
-            tiles.unpack(m, side, t, NR, T, t0 + j, n)
+            tiles.unpack(m, side, t, NR, T, t0 + j, t_row)
         else:
-            tiles.strip(how, m, halves, A, a0, a_row, a_k, B, at, b_k, k, T, t0 + j, n, False, line)
+            tiles.strip(how, m, halves, A, a0, a_row, a_k, B, at, b_k, k, T, t0 + j, t_row, False,
+                        line)
         first, second, third = first + by * turns, second + by * turns, third + by * turns
 
 
 @njit(**SERIAL)
-def readable(B, k, n, turned, P):
-    """Where a product reads a matrix k x n, or one whose transpose B is if `turned`.
+def readable(B, b0, step, k, n, turned, P):
+    """Where a product reads k x n of a matrix whose rows are `step` apart, or its columns, if B is
+    `turned`.
 
     Where it is, if its rows are whole vectors, and lie so that a cache has places for a panel of
     them; or else in panels, in P.
 
     Returns
     -------
-    memory, b_k, across : as `multiply` takes them
+    memory, b0, b_k, across : as `multiply` takes them
     """
     NR = width(P)
     if turned:
-        tiles.pack_transposed(B, 0, k, k, n, P, 0)
-    elif n % tiles.lanes(P) or n * P.itemsize % 512 == 0:
-        tiles.pack(B, 0, n, k, n, P, 0)
+        tiles.pack_transposed(B, b0, step, k, n, P, 0)
+    elif n % tiles.lanes(P) or step * P.itemsize % 512 == 0:
+        tiles.pack(B, b0, step, k, n, P, 0)
     else:
-        return B, n, NR
-    return P, NR, k * NR
+        return B, b0, step, NR
+    return P, NO, NR, k * NR
 
 
 @njit(**SERIAL)
 def product(share, shares, c, x, own):
     """PRODUCT: A, B, b or 0, out; N, k, n, f, whether memory holds B^T; what comes next, its bytes.
+
+    GROUP panels at a time: they are still near when the last row reads them.
     """
-    N, k, n, NR = c[5], c[6], c[7], width(own)
+    N, k, n, turned, NR = c[5], c[6], c[7], c[9], width(own)
     A, B, out = memory(c[1], N * k, own), memory(c[2], k * n, own), memory(c[4], N * n, own)
-    first, last = cut(N, share, shares), cut(N, share + 1, shares)
-    t, P = own[:(last - first) * NR], own[(last - first) * NR:]
-    B, b_k, across = readable(B, k, n, c[9], P)
-    half, span = c[10] + c[11] // 2, c[11] // 2     # the next matrix, from its halves' beginnings
-    multiply(c[TILE], last - first, n, k, A, first * k, k, ONE, B, b_k, across, out, first * n, t,
-             (c[10], half, half, span, NO))
+    first, m = cut(N, share, shares), cut(N, share + 1, shares) - cut(N, share, shares)
+    t, P = own[:m * NR], own[m * NR:]
+    A, a0, a_row, a_k = straight(m, k, A, first * k, False, k, n)
+    following, half = c[10], c[11] // 2             # the next matrix, from its halves' beginnings
+    for j in range(0, n, GROUP * NR):
+        side = min(GROUP * NR, n - j)
+        M, b0, b_k, across = readable(B, j * k if turned else j, k if turned else n, k, side,
+                                      turned, P)
+        part = half * side // n
+        multiply(c[TILE], m, side, k, A, a0, a_row, a_k, M, b0, b_k, across, out, first * n + j, n,
+                 t, (following, following + half, following + half, part, NO))
+        following += part
     if c[3]:
-        follow(c[8], out[first * n:last * n], memory(c[3], n, own), n)
+        follow(c[8], out[first * n:(first + m) * n], memory(c[3], n, own), n)
 
 
 @njit(**FUSED)
@@ -176,14 +187,18 @@ def gradient(share, shares, c, x, own):
     w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
                   memory(c[10], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
-    B, b_k, across = readable(delta, N, n_out, NO, P)
+    B, b0, b_k, across = readable(delta, NO, n_out, N, n_out, NO, P)
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
         g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
         skip = a * own.itemsize
         wanted = c[7] + skip, c[8] + skip, c[9] + skip, len(g) * own.itemsize, YES
-        multiply(c[TILE], rows, n_out, N, h, first, ONE, n_in, B, b_k, across, G, NO, t, wanted)
+        A, a0, a_row, a_k = h, first, ONE, n_in
+        if n_in * own.itemsize % ALIKE == 0:
+            A, a0, a_row, a_k = straight(rows, N, h, first, True, n_in, n_out)
+        multiply(c[TILE], rows, n_out, N, A, a0, a_row, a_k, B, b0, b_k, across, G, NO, n_out, t,
+                 wanted)
         for i in range(len(g)):
             g[i] *= scale
         descend(c[6], x, w[a:z], g, s[a:z], u[a:z], v[a:z])

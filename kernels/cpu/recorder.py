@@ -14,13 +14,14 @@ everything that could be compiled only the program is.
 Where there is no instruction for what a rule does, or it does something else than was written down
 (another optimiser state, an array that is new, or that it keeps this time), what was promised so
 far is computed at once, operation by operation, and the step goes on in the ordinary way; after
-PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded either: their
-products keep all cores busy for long, and `products` cuts those better.
+PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded in many threads:
+each of them copies a whole matrix for a few examples, where `products` cuts matrices, too.
 """
 import inspect
 from operator import is_, length_hint
 
 import numpy as np
+from numba import get_num_threads
 
 from minicredit.kernels import cpu, reference
 from minicredit.kernels.cpu.randomness import Host
@@ -29,7 +30,14 @@ from minicredit.kernels.cpu.schedule import IN_PLACE, compiled, instructed
 NAMES = [name for name, f in vars(cpu).items() if inspect.isfunction(f) and name != "take"]
 ARITHMETIC = {np.add: "add", np.subtract: "subtract", np.multiply: "multiply"}
 PATIENCE = 2
-WIDEST = 600                    # units of a layer; measured between 240 and 1024
+WIDEST = 600                    # units of a layer, in any number of threads; or
+FEW = 4                         # in so many at most
+WIDE = 2048
+
+
+def widest():
+    """Units of the widest layer that is recorded."""
+    return WIDE if get_num_threads() <= FEW else WIDEST
 
 
 class Entry:
@@ -152,7 +160,7 @@ class Recorder:
 
     def keeps(self, sizes):
         """Whether what a step makes is kept, on a network of layers so wide: it may be recorded."""
-        return max(sizes[1:]) <= WIDEST
+        return max(sizes[1:]) <= widest()
 
     def operation(self, name):
         """The operation `name`, watched."""
@@ -238,7 +246,7 @@ class Recorder:
     def did(self, name, args):
         """One operation of a step, written down."""
         result = promised(name, args) if instructed(name) else None
-        if not instructed(name, result, WIDEST):
+        if not instructed(name, result, widest()):
             self.impossible(f"there is no instruction for {name}, or it is too wide")
             return plainly(name, args)
         if isinstance(result, tuple):

@@ -15,6 +15,7 @@ from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.memory import empty
 from minicredit.kernels.cpu.order import ALL, ROWS, Instruction, ahead, stages
 from minicredit.kernels.cpu.places import shared, unknown
+from minicredit.kernels.cpu.products import GROUP
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 
 F = {"linear": do.LINEAR, "tanh": do.TANH, "relu": do.RELU}
@@ -109,7 +110,7 @@ class Compiler:
         ints = [A, B, 0 if b is None else b, out, N, k, n, f, int(transposed), 0, 0]
         biases = [] if b is None else [(b, ALL)]
         self.then(do.PRODUCT, ints, reads=[(A, ROWS), (B, ALL), *biases], writes=[(out, ROWS)])
-        self.need((N + -(-n // self.NR) * k) * self.NR)
+        self.need((N + GROUP * k) * self.NR)
 
     def need(self, numbers):
         """A thread's own memory has to hold so many numbers."""
