@@ -19,8 +19,8 @@ from numba import njit
 
 from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.addresses import memory
-from minicredit.kernels.cpu.program import (BLOCK, JOIN, MR, NO, ONE, TILE, cut, descend, there,
-                                            width)
+from minicredit.kernels.cpu.products import NO, ONE
+from minicredit.kernels.cpu.program import BLOCK, JOIN, MR, TILE, cut, descend, there, width
 from minicredit.kernels.cpu.threads import FUSED, SERIAL
 
 SIGNED, BACK, SLOPE, DESCENT, BIASES, KEEP, TOTALS = range(JOIN + 1, JOIN + 8)

@@ -31,6 +31,8 @@ ALIKE = 1 << 11                                     # bytes: rows so far apart a
 NARROW = 100                                        # columns
 NEAR = 1 << 17                                      # bytes of A that stay in the second cache
 MOVED = 7                                           # multiplications in the time of moving a number
+NO, ONE = np.int64(0), np.int64(1)                  # a 0 in a call is a type of its own, for which
+                                                    # what is called would be compiled again
 INLINE = {**SERIAL, "inline": "always"}             # each would be compiled again in every caller
 
 
@@ -96,9 +98,9 @@ def straight(m, k, A, a0, ta, step, c):
     """
     bytes_on = step * A.itemsize                    # from row to row
     if not ta and not (CROWDED and bytes_on % ALIKE == 0 and c >= NARROW):
-        return A, a0, step, 1
+        return A, a0, step, ONE
     if ta and k <= SHALLOW and k * bytes_on <= NEAR and bytes_on % 512:
-        return A, a0, 1, step
+        return A, a0, ONE, step
     row = k + 2 * tiles.lanes(A)                    # one that is no power of two
     copied = np.empty(m * row, A.dtype)
     if ta:
@@ -107,7 +109,7 @@ def straight(m, k, A, a0, ta, step, c):
         for i in range(m):
             for j in range(k):
                 copied[i * row + j] = A[a0 + i * step + j]
-    return copied, 0, row, 1
+    return copied, NO, row, ONE
 
 
 @njit(**INLINE)

@@ -33,7 +33,7 @@ from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
                                                momentum_part, rmsprop_part, sgd_part)
-from minicredit.kernels.cpu.products import ALIKE, GROUP, straight
+from minicredit.kernels.cpu.products import ALIKE, GROUP, NO, ONE, straight
 from minicredit.kernels.cpu.randomness import draw
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
 
@@ -47,8 +47,6 @@ TILE, WHO = INTS - 2, INTS - 1                  # of all: addresses of the tile,
 INT, FLOAT = np.empty(0, np.int64), np.empty(0)  # types, for `memory`
 BLOCK = 24                                      # rows of a gradient that are made, then used
 MR = tiles.MR
-NO = np.int64(0)                                # a 0 in a call is a type of its own, for which
-YES = ONE = np.int64(1)                         # what is called would be compiled again
 
 
 @njit(**SERIAL)
@@ -193,7 +191,7 @@ def gradient(share, shares, c, x, own):
         rows = min(BLOCK, top - first)
         g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
         skip = a * own.itemsize
-        wanted = c[7] + skip, c[8] + skip, c[9] + skip, len(g) * own.itemsize, YES
+        wanted = c[7] + skip, c[8] + skip, c[9] + skip, len(g) * own.itemsize, ONE
         A, a0, a_row, a_k = h, first, ONE, n_in
         if n_in * own.itemsize % ALIKE == 0:
             A, a0, a_row, a_k = straight(rows, N, h, first, True, n_in, n_out)
