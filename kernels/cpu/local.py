@@ -76,6 +76,16 @@ def follow(a, f):
 
 
 @njit(**SERIAL)
+def followed(f, out, first, last, n0, n1, N):
+    """f of units first to last, in place, for examples n0 to n1."""
+    if n1 - n0 == N:                                # one part of an array: each takes time
+        follow(out[first * N:last * N], f)
+    else:
+        for u in range(first, last):
+            follow(out[u * N + n0:u * N + n1], f)
+
+
+@njit(**SERIAL)
 def stretch(x, first, n, write):
     """What `panels.product` is told to ask for: n numbers from number `first` on, so far as there.
 
@@ -109,8 +119,7 @@ def gather(how, p, n0, n1, h, W, b, f, where, sizes, out):
                         h, h0 + (i * C * ch + s) * N, N, 0, min(most, m - s), 1,
                         b, b0, b_row, out, to, 0, N, i + s > 0, 1, NOTHING)
     if f != LINEAR:
-        for u in range(p * F, p * F + F):
-            follow(out[u * N + n0:u * N + n1], f)
+        followed(f, out, p * F, (p + 1) * F, n0, n1, N)
 
 
 @njit(**SERIAL)
@@ -118,8 +127,12 @@ def scatter(how, y0, y1, n0, n1, h, W, b, f, where, sizes, out):
     """Rows y0 to y1 of the image: what the places that see them say, times their weights."""
     R, C, ch, k, s, top, left, R1, C1 = where
     N, F, place, tap, own = sizes
-    for u in range(y0 * C * ch, y1 * C * ch):
-        out[u * N + n0:u * N + n1] = b[u % len(b)]
+    u0, u1 = y0 * C * ch, y1 * C * ch
+    if n1 - n0 == N and len(b) == 1:
+        out[u0 * N:u1 * N] = b[0]
+    else:
+        for u in range(u0, u1):
+            out[u * N + n0:u * N + n1] = b[u % len(b)]
     r0, r1 = readers(y0, k, s, top, R1)[0], readers(y1 - 1, k, s, top, R1)[1]
     for p in range(r0 * C1, r1 * C1):
         row, column, i0, i1, j0, j1 = seen(p, where)
@@ -131,8 +144,7 @@ def scatter(how, y0, y1, n0, n1, h, W, b, f, where, sizes, out):
                 (stretch(W, (p + 1) * place, place, False),
                  stretch(h, (p + 1) * F * N, F * N if n1 - n0 == N else 0, False)))
     if f != LINEAR:
-        for u in range(y0 * C * ch, y1 * C * ch):
-            follow(out[u * N + n0:u * N + n1], f)
+        followed(f, out, u0, u1, n0, n1, N)
 
 
 @njit(**SERIAL)
