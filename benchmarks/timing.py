@@ -5,7 +5,8 @@ slows down slows all of them.  A burst begins when the threads of whoever was be
 sleep: OpenBLAS's keep a core busy for 0.1 s after a product.  It counts as the median of its steps,
 after one that is not counted, which wakes its threads and fills the caches.  Ratios are taken
 within a round, and told as their median, least and most over the rounds.  The ceiling is the
-product of two float32 matrices of 2048 x 2048 by NumPy with as many threads, once a round.
+product of two float32 matrices of 2048 x 2048 by NumPy with as many threads, right before the first
+contender and right after it, in every round: on some machines a core's speed changes within seconds.
 """
 import ctypes
 import gc
@@ -56,7 +57,7 @@ def rounds(steps, n, seconds, side=SIDE):
 
     Parameters
     ----------
-    steps : dict of functions, by contender
+    steps : dict of functions, by contender; the ceiling is measured beside the first
     n : int
         Rounds.
     seconds : float
@@ -76,11 +77,13 @@ def rounds(steps, n, seconds, side=SIDE):
     gc.disable()                        # a collection in one contender's burst is not its work
     try:
         for turn in range(n):
-            ceilings += [ceiling(side)] if side else []
             first = turn % len(names)           # nobody always follows the same neighbour
             for name in names[first:] + names[:first]:
+                beside = [ceiling(side)] if side and name == names[0] else []
                 settle()
                 times[name].append(burst(steps[name], seconds))
+                if beside:
+                    ceilings.append((beside[0] + ceiling(side)) / 2)
     finally:
         gc.enable()
     return times, ceilings

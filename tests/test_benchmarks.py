@@ -250,6 +250,15 @@ def test_every_contender_runs_in_every_round_and_no_one_always_first():
     assert "".join(began) == "abc" + "abc" + "bca" + "cab"      # all are warm before they count
 
 
+def test_the_ceiling_is_measured_right_before_and_after_the_first_contender(monkeypatch):
+    order, speeds = [], iter(range(6))
+    monkeypatch.setattr(timing, "ceiling", lambda side: order.append("!") or next(speeds))
+    ran = {name: (lambda name=name: order.append(name)) for name in "abc"}
+    _, ceilings = timing.rounds(ran, 3, 0.0, side=8)
+    began = [name for n, name in enumerate(order) if not n or order[n - 1] != name]
+    assert "".join(began) == "abc" + "!a!bc" + "bc!a!" + "c!a!b" and ceilings == [0.5, 2.5, 4.5]
+
+
 def test_what_a_step_holds_at_once_is_seen():
     def step():
         return np.ones(4 * 2**20).sum()                             # 32 MiB
