@@ -5,8 +5,8 @@ slows down slows all of them.  A burst begins when the threads of whoever was be
 sleep: OpenBLAS's keep a core busy for 0.1 s after a product.  It counts as the median of its steps,
 after one that is not counted, which wakes its threads and fills the caches.  Ratios are taken
 within a round, and told as their median, least and most over the rounds.  The ceiling is the
-product of two float32 matrices of 2048 x 2048 by NumPy with as many threads, right before the first
-contender and right after it, in every round: on some machines a core's speed changes within seconds.
+product of two float32 matrices of 2048 x 2048 by NumPy with as many threads, right before and right
+after the first contender in every round: on some machines a core's speed changes within seconds.
 """
 import ctypes
 import gc

@@ -2,7 +2,7 @@
 import os
 import subprocess
 import sys
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from conftest import batches, rule_of
 from minicredit.kernels import load, recording
 from minicredit.kernels.cpu import places, tiles
 from minicredit.kernels.cpu import program as do
-from minicredit.kernels.cpu.order import ALL, ROWS, Instruction, stages
+from minicredit.kernels.cpu.order import ALL, NEXT, RIGHT, ROWS, Instruction, ahead, stages
 from minicredit.kernels.cpu.schedule import Compiler
 
 RULES = [("bp", {}), ("fa", {}), ("dfa", {}), ("kickback", {}), ("kolen-pollack", {}),
@@ -74,6 +74,19 @@ def test_products_with_one_matrix_come_one_after_the_other():
         assert len(runs) == len(set(runs))
     assert sum(len(list(run)) > 1 for stage in stages(Compiler(tape).instructions())
                for _, run in groupby([one.matrix() for one in stage if one.matrix()])) >= 4
+
+
+def test_a_product_asks_for_the_next_other_matrix_of_its_stage_and_the_last_for_none():
+    tape = tape_of("dtp", {"schedule": "parallel"})
+    for stage in stages(Compiler(tape).instructions()):
+        ahead(stage)
+        products = [one for one in stage if one.matrix()]
+        for one, after in zip_longest(products, products[1:]):
+            B, size = one.ints[NEXT:NEXT + 2]
+            if after is None or after.matrix() == one.matrix():
+                assert B is size is 0
+            else:
+                assert B is after.ints[RIGHT] and size == B.nbytes
 
 
 # Places -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from minicredit.kernels.cpu import program as do
 
 ROWS, ALL = "rows", "all"               # what one thread touches of an array
 RIGHT, TURNED, NEXT = 1, 8, 9           # of a product's integers: B, whether it is B^T, the next B
-WHAT, OUT = 0, 6                        # of those of an operation number by number
+WHAT, GIVEN, OUT = 0, slice(3, 6), 6    # of those of an operation number by number
 
 
 class Instruction:

@@ -219,7 +219,7 @@ class Recorder:
         self.following = iter(tape.following)
         self.busy = self.playing = True
         result, stayed = self.kept_to(tape, learn)
-        if stayed and not tape.program.unknown():       # what somebody keeps, who did not before
+        if stayed and not tape.program.still_unknown():         # somebody keeps what nobody did
             self.leave("an array is kept that was not kept when it was recorded")
             stayed = False
         if stayed:

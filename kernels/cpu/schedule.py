@@ -13,7 +13,7 @@ from numba import get_num_threads
 from minicredit.kernels.cpu import networks, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.memory import empty
-from minicredit.kernels.cpu.order import ALL, ROWS, Instruction, ahead, stages
+from minicredit.kernels.cpu.order import ALL, GIVEN, ROWS, Instruction, ahead, stages
 from minicredit.kernels.cpu.places import shared, unknown
 from minicredit.kernels.cpu.products import GROUP
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
@@ -273,7 +273,7 @@ class Compiler:
         if f == "linear":
             self.each(do.COPY, e, out=entry.result)
         elif f in SLOPES and last and last.gives(do.SUBTRACT, e) and self.once(e):
-            x, y = self.code.pop().ints[3:5]
+            x, y, _ = self.code.pop().ints[GIVEN]
             self.each(ERRORS[f], x, y, h, out=entry.result)
         elif f in SLOPES:
             self.each(SLOPES[f], e, h, out=entry.result)
@@ -410,7 +410,7 @@ class Program:
         """How many hold each of the arrays that nobody else knows."""
         self.held = self.holders()
 
-    def unknown(self):
+    def still_unknown(self):
         """Whether still nobody else knows one."""
         return self.holders() == self.held
 
