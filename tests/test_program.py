@@ -84,7 +84,7 @@ def test_a_product_asks_for_the_next_other_matrix_of_its_stage_and_the_last_for_
         for one, after in zip_longest(products, products[1:]):
             B, size = one.ints[NEXT:NEXT + 2]
             if after is None or after.matrix() == one.matrix():
-                assert B is size is 0
+                assert (B, size) == (0, 0)
             else:
                 assert B is after.ints[RIGHT] and size == B.nbytes
 

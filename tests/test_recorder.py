@@ -299,24 +299,27 @@ def test_nothing_hides_a_number_that_is_none(name, given):
 
 @pytest.mark.parametrize("name", ["bp", "dtp"])
 @pytest.mark.parametrize("net", ["64-700-515-10", "64-1024-512-1024-10", "64-143-129-256-10"])
-def test_layers_of_any_width_are_numpys_in_one_thread_and_in_all(name, net):
+def test_layers_of_any_width_are_numpys_in_one_thread_and_in_a_few(name, net):
     """Matrices of several groups of panels, read where they lie or copied, and rows 4 KiB apart."""
     how, found = {"net": net, "schedule": "parallel"} if name == "dtp" else {"net": net}, []
-    most = get_num_threads()
+    before = get_num_threads()
     for backend, dtype, threads in (("numpy", "float64", 1), ("numba", "float32", 1),
-                                    ("numba", "float32", most)):
+                                    ("numba", "float32", min(before, recorder.FEW))):
         set_num_threads(threads)
-        rule = rule_of(name, backend, dtype, **how)
-        start = arrays(rule)
-        for x, y in batches(3, 37):
-            rule.net.ops.take(rule.step, x.astype(dtype), y)
-        found.append(arrays(rule))
-    assert rule.net.ops.tapes
-    want, one, all_ = found
+        try:
+            rule = rule_of(name, backend, dtype, **how)
+            start = arrays(rule)
+            for x, y in batches(3, 37):
+                rule.net.ops.take(rule.step, x.astype(dtype), y)
+            assert backend == "numpy" or rule.net.ops.tapes
+            found.append(arrays(rule))
+        finally:
+            set_num_threads(before)
+    want, one, few = found
     for key, array in want.items():
         changed = np.linalg.norm(array - start[key])
         assert changed > 0 and np.linalg.norm(one[key] - array) < 1e-3 * changed, key
-        assert same(one[key], all_[key]), key
+        assert same(one[key], few[key]), key
 
 
 @pytest.mark.parametrize("threads, width, recorded", [

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels import reference
-from minicredit.kernels.cpu.local import BLOCK, passed, room, seen, stretch, unit_means, units
+from minicredit.kernels.cpu.local import BLOCK, passed, piece, room, seen, unit_means, units
 from minicredit.kernels.cpu.memory import agree, empty, in_c, in_f, one_type
 from minicredit.kernels.cpu.panels import NOTHING, address, product
 from minicredit.kernels.cpu.threads import PARALLEL, SERIAL, SMALL_PRODUCT, several
@@ -25,10 +25,10 @@ def places_grad(how, p0, p1, h, delta, where, N, F, dW, db):
     """dW and db of places p0 to p1 together, added to what is there."""
     C, ch, k = where[1], where[2], where[3]
     scale, (scratch, width) = h.dtype.type(1 / N), room(h)
-    part = -(-F * N // (-(-N // BLOCK) * -(-F // width)))       # of what the next place needs
+    blocks = -(-N // BLOCK) * -(-F // width)
     for p in range(p0, p1):
         row, column, i0, i1, j0, j1 = seen(p, where)
-        following = (p + 1) * F * N
+        block = 0
         for n0 in range(0, N, BLOCK):
             n = min(BLOCK, N - n0)
             for f0 in range(0, F, width):
@@ -41,8 +41,8 @@ def places_grad(how, p0, p1, h, delta, where, N, F, dW, db):
                         h, ((row + i0) * C + column + j0) * ch * N + n0, C * ch * N, N, 1, 0,
                         scratch, 0, width, 0, n, 1, scratch, len(scratch) - 1, 0,
                         dW, (i0 * k + j0) * ch * F + f0, k * ch * F, F, True, N,
-                        (stretch(delta, following, part, False), NOTHING[1]))
-                following += part
+                        (piece(delta, (p + 1) * F * N, F * N, block, blocks, False), NOTHING[1]))
+                block += 1
 
 
 @njit(**SERIAL)

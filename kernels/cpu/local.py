@@ -98,6 +98,13 @@ def stretch(x, first, n, write):
 
 
 @njit(**SERIAL)
+def piece(x, first, n, block, blocks, write):
+    """Part number `block` of so many of such a stretch."""
+    part = -(-n // blocks)
+    return stretch(x, first + block * part, part, write)
+
+
+@njit(**SERIAL)
 def gather(how, p, n0, n1, h, W, b, f, where, sizes, out):
     """Place p of all places: what it sees times its weights, for examples n0 to n1."""
     C, ch, k = where[1], where[2], where[3]
@@ -212,8 +219,7 @@ def place_grad(how, p, h, delta, where, N, F, dW, db):
     C, ch, k, S = where[1], where[2], where[3], where[3]**2 * where[2]
     row, column, i0, i1, j0, j1 = seen(p, where)
     m, scale, (scratch, width) = (j1 - j0) * ch, h.dtype.type(1 / N), room(h)
-    blocks = -(-N // BLOCK) * -(-F // width)        # what the next place needs, part by part
-    part, into, next_part, next_into = -(-F * N // blocks), -(-S * F // blocks), F * N, S * F
+    block, blocks = 0, -(-N // BLOCK) * -(-F // width)
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -228,9 +234,9 @@ def place_grad(how, p, h, delta, where, N, F, dW, db):
             product(how, i1 - i0, m, wide, h, ((row + i0) * C + column + j0) * ch * N + n0,
                     C * ch * N, N, 1, 0, scratch, 0, width, 0, n, 1, scratch, len(scratch) - 1, 0,
                     dW, (p * S + (i0 * k + j0) * ch) * F + f0, k * ch * F, F, n0 > 0, N,
-                    (stretch(delta, p * F * N + next_part, part, False),
-                     stretch(dW, p * S * F + next_into, into, True)))
-            next_part, next_into = next_part + part, next_into + into
+                    (piece(delta, (p + 1) * F * N, F * N, block, blocks, False),
+                     piece(dW, (p + 1) * S * F, S * F, block, blocks, True)))
+            block += 1
 
 
 @njit(**SERIAL)
@@ -239,8 +245,7 @@ def place_grad_transposed(how, p, h, delta, where, N, F, dW):
     C, ch, k, S = where[1], where[2], where[3], where[3]**2 * where[2]
     row, column, i0, i1, j0, j1 = seen(p, where)
     m, (scratch, width) = (j1 - j0) * ch, room(h)
-    blocks = max(1, (i1 - i0) * -(-N // BLOCK) * -(-m // width))
-    part, into, next_part, next_into = -(-F * N // blocks), -(-S * F // blocks), F * N, S * F
+    block, blocks = 0, (i1 - i0) * -(-N // BLOCK) * -(-m // width)
     if (i1 - i0) * (j1 - j0) < k * k:
         dW[p * S * F:(p + 1) * S * F] = 0
     for n0 in range(0, N, BLOCK):
@@ -253,9 +258,9 @@ def place_grad_transposed(how, p, h, delta, where, N, F, dW):
                 product(how, 1, F, wide, h, p * F * N + n0, 0, N, 1, 0,
                         scratch, 0, width, 0, n, 1, scratch, len(scratch) - 1, 0,
                         dW, p * S * F + (i * k + j0) * ch + s0, 0, S, n0 > 0, N,
-                        (stretch(h, p * F * N + next_part, part, False),
-                         stretch(dW, p * S * F + next_into, into, True)))
-                next_part, next_into = next_part + part, next_into + into
+                        (piece(h, (p + 1) * F * N, F * N, block, blocks, False),
+                         piece(dW, (p + 1) * S * F, S * F, block, blocks, True)))
+                block += 1
 
 
 @njit(**SERIAL)

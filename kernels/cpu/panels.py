@@ -224,10 +224,9 @@ tile = plain_tile if config.DISABLE_JIT else compiled_tile
 # What kernels call --------------------------------------------------------------------------------
 
 @njit(**SERIAL)
-def shape(m, columns, lanes):
-    """How many tiles high a product is, and how many vectors wide the next ones are."""
-    wide = columns >= 4 * lanes and (WIDE == ROWS or m <= WIDE)
-    return -(-m // ROWS), 4 if wide else 2
+def wide(m, columns, like):
+    """How many vectors wide the tiles of m rows are, where so many columns are left."""
+    return 4 if columns >= 4 * lanes(like) and (WIDE == ROWS or m <= WIDE) else 2
 
 
 def by_address(real):
@@ -236,7 +235,7 @@ def by_address(real):
 
     def product_at(groups, m, n, a, a_group, a_row, a_k, a_i, b, b_k, b_i, n_k, n_i, s, s_row,
                    c, c_group, c_row, more, over, line, span, write, line2, span2, write2):
-        tiles, vectors = shape(m, n, lanes(like))
+        tiles, vectors = -(-m // ROWS), wide(m, n, like)
         size, scale = like.itemsize, like.dtype.type(1 / over)
         turns = n_i * (1 + n_k // UNROLLED)                 # of a tile's loop
         asked = max(1, 2 * turns * groups * tiles * -(-n // (vectors * lanes(like))))
@@ -245,7 +244,7 @@ def by_address(real):
         line2, write2 = (line2, write2) if by2 else (b, 0)
         j = 0
         while j < n:
-            vectors = shape(m, n - j, lanes(like))[1]
+            vectors = wide(m, n - j, like)
             columns = min(vectors * lanes(like), n - j)
             for g in range(groups):
                 r = 0
