@@ -19,8 +19,9 @@ from numba import njit
 
 from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.addresses import memory
-from minicredit.kernels.cpu.products import NO, ONE
-from minicredit.kernels.cpu.program import BLOCK, JOIN, MR, TILE, cut, descend, there, width
+from minicredit.kernels.cpu.products import INLINE, NO, ONE
+from minicredit.kernels.cpu.program import (BLOCK, JOIN, MR, TILE, cut, descend, floats, ints,
+                                            mine, width)
 from minicredit.kernels.cpu.threads import FUSED, SERIAL
 
 SIGNED, BACK, SLOPE, DESCENT, BIASES, KEEP, TOTALS = range(JOIN + 1, JOIN + 8)
@@ -85,11 +86,11 @@ def within(B, first, k, n, P):
     """
     if first + k * n + width(P) <= len(B):
         return B, first, n, 1
-    tiles.pack(B, first, n, k, n, P, 0)
+    tiles.pack(B, first, n, k, n, P, NO)
     return P, 0, width(P), k
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def signed(share, shares, c, x, own):
     """SIGNED: h, W, b, sign, out; N, k, n, K, whether all see one h."""
     N, k, n, K, common = c[6], c[7], c[8], c[9], c[10]
@@ -118,7 +119,7 @@ def rectify(a, b, sign):
         a[i] = sign[i] * (nothing if v < nothing else v)        # NaN is not below 0, and stays
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def back(share, shares, c, x, own):
     """BACK: delta, W, out; N, n_in, n_out, K."""
     N, n, k, K, NR = c[4], c[5], c[6], c[7], width(own)
@@ -126,19 +127,17 @@ def back(share, shares, c, x, own):
     out, t, P = memory(c[3], K * N * n, own), own[:N * NR], own[N * NR:]
     first, m = cut(N, share, shares), cut(N, share + 1, shares) - cut(N, share, shares)
     for one in range(K):
-        tiles.pack_transposed(W, one * n * k, k, k, n, P, 0)
+        tiles.pack_transposed(W, one * n * k, k, k, n, P, NO)
         product(c[TILE], m, n, k, delta, (one * N + first) * k, k, ONE, P, NO, NR, k,
                 out, (one * N + first) * n, t)
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def descent(share, shares, c, x, own):
-    """DESCENT: h, delta; N, n_in, n_out, K, whether all see one h; kind, w, three states."""
+    """DESCENT: h, delta; N, n_in, n_out, K, whether all see one h; how to descend, w, three states."""
     N, n_in, n, K, common, NR = c[3], c[4], c[5], c[6], c[7], width(own)
-    size, scale, packed = K * n_in * n, own.dtype.type(1 / N), -1
+    packed = -1
     h, delta = memory(c[1], (1 if common else K) * N * n_in, own), memory(c[2], K * N * n, own)
-    w, s, u, v = (memory(c[9], size, own), memory(c[10], size, own), memory(c[11], size, own),
-                  memory(c[12], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n], own[BLOCK * (NR + n):]
     B, b0, b_k, panel = delta, 0, n, 1
     row, last = cut(K * n_in, share, shares), cut(K * n_in, share + 1, shares)
@@ -150,16 +149,13 @@ def descent(share, shares, c, x, own):
             packed = one
         product(c[TILE], some, n, N, h, (0 if common else one * N * n_in) + first, ONE, n_in,
                 B, b0, b_k, panel, G, NO, t)
-        g, a, z = G[:some * n], row * n, (row + some) * n
-        for i in range(len(g)):
-            g[i] *= scale
-        descend(c[8], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
+        descend(c, 8, x, row * n, some * n, N, G)
         row += some
 
 
 # Number by number, row by row ---------------------------------------------------------------------
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def slope(share, shares, c, x, own):
     """SLOPE: e, h, sign, out; N, n, K, and how many numbers a row of e has."""
     N, n, K, each = c[5], c[6], c[7], c[8]
@@ -197,16 +193,14 @@ def shut(h, out):
         out[i] *= nothing if h[i] == 0 else one
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def biases(share, shares, c, x, own):
-    """BIASES: delta; N, n, K; kind, w, three states.  Each thread has some networks.
+    """BIASES: delta; N, n, K; how to descend, w, three states.  Each thread has some networks.
 
     Several rows are added up side by side, as many whoever does it.
     """
     N, n, K = c[2], c[3], c[4]
     delta = memory(c[1], K * N * n, own)
-    w, s, u, v = (memory(c[6], K * n, own), memory(c[7], K * n, own), memory(c[8], K * n, own),
-                  memory(c[9], K * n, own))
     many = repeats(n) * n
     g, sums = own[:n], own[n:][:many]
     for one in range(cut(K, share, shares), cut(K, share + 1, shares)):
@@ -221,11 +215,10 @@ def biases(share, shares, c, x, own):
                 g[j] += sums[first + j]
         for j in range(n):
             g[j] /= N
-        a, z = one * n, one * n + n
-        descend(c[5], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
+        descend(c, 5, x, one * n, n, ONE, g)
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def keep(share, shares, c, x, own):
     """KEEP: W, sign; rows, numbers in a row."""
     n, many = c[4], repeats(c[4]) * c[4]
@@ -239,7 +232,7 @@ def keep(share, shares, c, x, own):
             w[i] = s[i] * (nothing if v < nothing else v)
 
 
-@njit(**FUSED)
+@njit(**INLINE)
 def totals(share, shares, c, x, own):
     """TOTALS: x, out; rows, columns, terms; row, column, step; out's row and column; x's numbers.
     """
@@ -258,25 +251,25 @@ def handlers(real):
     like = np.empty(0, real)
 
     def signed_at(c, x, share, shares, scratch, room):
-        signed(share, shares, *there(c, x, share, scratch, room, like))
+        signed(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def back_at(c, x, share, shares, scratch, room):
-        back(share, shares, *there(c, x, share, scratch, room, like))
+        back(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def slope_at(c, x, share, shares, scratch, room):
-        slope(share, shares, *there(c, x, share, scratch, room, like))
+        slope(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def descent_at(c, x, share, shares, scratch, room):
-        descent(share, shares, *there(c, x, share, scratch, room, like))
+        descent(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def biases_at(c, x, share, shares, scratch, room):
-        biases(share, shares, *there(c, x, share, scratch, room, like))
+        biases(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def keep_at(c, x, share, shares, scratch, room):
-        keep(share, shares, *there(c, x, share, scratch, room, like))
+        keep(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def totals_at(c, x, share, shares, scratch, room):
-        totals(share, shares, *there(c, x, share, scratch, room, like))
+        totals(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     return {SIGNED: signed_at, BACK: back_at, SLOPE: slope_at, DESCENT: descent_at,
             BIASES: biases_at, KEEP: keep_at, TOTALS: totals_at}

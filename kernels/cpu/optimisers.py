@@ -5,125 +5,135 @@ NumPy walks as often as there are operations.  What is written is not read again
 across two lines of memory has to reach the cache first, and everything waits for it.  Large arrays
 are cut into parts, for several threads.
 What does not lie in C order is left to the reference, as it has to be changed where it is.
+
+In a program a part is called by its address, and g is a sum, which `scale` makes the gradient.
 """
+from functools import cache
+
 import numpy as np
 from numba import njit, prange
 
 from minicredit.kernels import reference
+from minicredit.kernels.cpu.addresses import address_of, memory
 from minicredit.kernels.cpu.functions import fused
 from minicredit.kernels.cpu.memory import agree, in_c
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, PART, SMALL, several
 
 
 @njit(**FUSED)
-def sgd_part(w, g, eta):
+def sgd_part(w, g, scale, eta):
     """A part of `sgd`."""
-    eta = w.dtype.type(eta)
+    scale, eta = w.dtype.type(scale), w.dtype.type(eta)
     for i in range(len(w)):
-        w[i] -= eta * g[i]
+        w[i] -= eta * (scale * g[i])
 
 
 @njit(**PARALLEL)
-def sgd_parts(w, g, eta):
+def sgd_parts(w, g, scale, eta):
     """All parts of `sgd`."""
     for part in prange(-(-len(w) // PART)):
         i, j = part * PART, min(part * PART + PART, len(w))
-        sgd_part(w[i:j], g[i:j], eta)
+        sgd_part(w[i:j], g[i:j], scale, eta)
 
 
 @njit(**FUSED)
-def momentum_part(w, g, u, eta, mu):
+def momentum_part(w, g, u, scale, eta, mu):
     """A part of `momentum`."""
-    eta, mu = w.dtype.type(eta), w.dtype.type(mu)
+    scale, eta, mu = w.dtype.type(scale), w.dtype.type(eta), w.dtype.type(mu)
     for i in range(len(w)):
-        new_u = fused(mu, u[i], -(eta * g[i]))
+        new_u = fused(mu, u[i], -(eta * (scale * g[i])))
         u[i] = new_u
         w[i] += new_u
 
 
 @njit(**PARALLEL)
-def momentum_parts(w, g, u, eta, mu):
+def momentum_parts(w, g, u, scale, eta, mu):
     """All parts of `momentum`."""
     for part in prange(-(-len(w) // PART)):
         i, j = part * PART, min(part * PART + PART, len(w))
-        momentum_part(w[i:j], g[i:j], u[i:j], eta, mu)
+        momentum_part(w[i:j], g[i:j], u[i:j], scale, eta, mu)
 
 
 @njit(**FUSED)
-def manhattan_part(w, g, eta):
+def manhattan_part(w, g, scale, eta):
     """A part of `manhattan`."""
-    eta, nothing = w.dtype.type(eta), w.dtype.type(0)
+    scale, eta, nothing = w.dtype.type(scale), w.dtype.type(eta), w.dtype.type(0)
     for i in range(len(w)):
-        w[i] -= eta if g[i] > 0 else -eta if g[i] < 0 else nothing * g[i]       # NaN 0 is NaN
+        d = scale * g[i]
+        w[i] -= eta if d > 0 else -eta if d < 0 else nothing * d        # NaN 0 is NaN
 
 
 @njit(**PARALLEL)
-def manhattan_parts(w, g, eta):
+def manhattan_parts(w, g, scale, eta):
     """All parts of `manhattan`."""
     for part in prange(-(-len(w) // PART)):
         i, j = part * PART, min(part * PART + PART, len(w))
-        manhattan_part(w[i:j], g[i:j], eta)
+        manhattan_part(w[i:j], g[i:j], scale, eta)
 
 
 @njit(**FUSED)
-def rmsprop_part(w, g, v, eta, rho, eps):
+def rmsprop_part(w, g, v, scale, eta, rho, eps):
     """A part of `rmsprop`."""
     real = w.dtype.type
-    eta, rho, rest, eps = real(eta), real(rho), real(1 - rho), real(eps)
+    scale, eta, rho, rest, eps = real(scale), real(eta), real(rho), real(1 - rho), real(eps)
     for i in range(len(w)):
-        new_v = fused(rho, v[i], rest * g[i] * g[i])
+        d = scale * g[i]
+        new_v = fused(rho, v[i], rest * d * d)
         v[i] = new_v
-        w[i] -= eta * g[i] / (np.sqrt(new_v) + eps)
+        w[i] -= eta * d / (np.sqrt(new_v) + eps)
 
 
 @njit(**PARALLEL)
-def rmsprop_parts(w, g, v, eta, rho, eps):
+def rmsprop_parts(w, g, v, scale, eta, rho, eps):
     """All parts of `rmsprop`."""
     for part in prange(-(-len(w) // PART)):
         i, j = part * PART, min(part * PART + PART, len(w))
-        rmsprop_part(w[i:j], g[i:j], v[i:j], eta, rho, eps)
+        rmsprop_part(w[i:j], g[i:j], v[i:j], scale, eta, rho, eps)
 
 
 @njit(**FUSED)
-def centred_part(w, g, m, v, u, eta, rho, mu, eps):
+def centred_part(w, g, m, v, u, scale, eta, rho, mu, eps):
     """A part of `rmsprop_centred`."""
     real = w.dtype.type
-    eta, rho, rest, mu, eps = real(eta), real(rho), real(1 - rho), real(mu), real(eps)
+    scale, eta, mu, eps = real(scale), real(eta), real(mu), real(eps)
+    rho, rest = real(rho), real(1 - rho)
     for i in range(len(w)):
-        new_m = fused(rho, m[i], rest * g[i])
-        new_v = fused(rho, v[i], rest * g[i] * g[i])
-        new_u = mu * u[i] - eta * g[i] / np.sqrt(new_v - new_m * new_m + eps)
+        d = scale * g[i]
+        new_m = fused(rho, m[i], rest * d)
+        new_v = fused(rho, v[i], rest * d * d)
+        new_u = mu * u[i] - eta * d / np.sqrt(new_v - new_m * new_m + eps)
         m[i], v[i], u[i] = new_m, new_v, new_u
         w[i] += new_u
 
 
 @njit(**PARALLEL)
-def centred_parts(w, g, m, v, u, eta, rho, mu, eps):
+def centred_parts(w, g, m, v, u, scale, eta, rho, mu, eps):
     """All parts of `rmsprop_centred`."""
     for part in prange(-(-len(w) // PART)):
         i, j = part * PART, min(part * PART + PART, len(w))
-        centred_part(w[i:j], g[i:j], m[i:j], v[i:j], u[i:j], eta, rho, mu, eps)
+        centred_part(w[i:j], g[i:j], m[i:j], v[i:j], u[i:j], scale, eta, rho, mu, eps)
 
 
 @njit(**FUSED)
-def adam_part(w, g, m, v, eta, beta1, beta2, per_bias, eps):
+def adam_part(w, g, m, v, scale, eta, beta1, beta2, per_bias, eps):
     """A part of `adam`; one root and one division a weight."""
     real = w.dtype.type
-    eta, eps, per_bias = real(eta), real(eps), real(per_bias)
+    scale, eta, eps, per_bias = real(scale), real(eta), real(eps), real(per_bias)
     beta1, rest1, beta2, rest2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
     for i in range(len(w)):
-        new_m = fused(beta1, m[i], rest1 * g[i])
-        new_v = fused(beta2, v[i], rest2 * g[i] * g[i])
+        d = scale * g[i]
+        new_m = fused(beta1, m[i], rest1 * d)
+        new_v = fused(beta2, v[i], rest2 * d * d)
         m[i], v[i] = new_m, new_v
         w[i] -= eta * new_m / (np.sqrt(new_v * per_bias) + eps)
 
 
 @njit(**PARALLEL)
-def adam_parts(w, g, m, v, eta, beta1, beta2, per_bias, eps):
+def adam_parts(w, g, m, v, scale, eta, beta1, beta2, per_bias, eps):
     """All parts of `adam`."""
     for part in prange(-(-len(w) // PART)):
         i, j = part * PART, min(part * PART + PART, len(w))
-        adam_part(w[i:j], g[i:j], m[i:j], v[i:j], eta, beta1, beta2, per_bias, eps)
+        adam_part(w[i:j], g[i:j], m[i:j], v[i:j], scale, eta, beta1, beta2, per_bias, eps)
 
 
 @njit(**FUSED)
@@ -140,6 +150,54 @@ def leak_parts(w, decay):
     for part in prange(-(-len(w) // PART)):
         i, j = part * PART, min(part * PART + PART, len(w))
         leak_part(w[i:j], decay)
+
+
+def handlers(real):
+    """The step of each optimiser as C sees it: everything by address; numbers of type `real`.
+
+    x : its rates, as its part takes them
+    n, over : how many weights; scale is 1 / over
+    g, w : arrays, and s, u, v its states, as many as it has
+    """
+    like, rate = np.empty(0, real), np.empty(0)
+
+    def sgd_at(x, n, over, g, w, s, u, v):
+        sgd_part(memory(w, n, like), memory(g, n, like), 1 / over, memory(x, 1, rate)[0])
+
+    def momentum_at(x, n, over, g, w, s, u, v):
+        e = memory(x, 2, rate)
+        momentum_part(memory(w, n, like), memory(g, n, like), memory(s, n, like), 1 / over, e[0],
+                      e[1])
+
+    def manhattan_at(x, n, over, g, w, s, u, v):
+        manhattan_part(memory(w, n, like), memory(g, n, like), 1 / over, memory(x, 1, rate)[0])
+
+    def rmsprop_at(x, n, over, g, w, s, u, v):
+        e = memory(x, 3, rate)
+        rmsprop_part(memory(w, n, like), memory(g, n, like), memory(s, n, like), 1 / over, e[0],
+                     e[1], e[2])
+
+    def centred_at(x, n, over, g, w, s, u, v):
+        e = memory(x, 4, rate)
+        centred_part(memory(w, n, like), memory(g, n, like), memory(s, n, like),
+                     memory(u, n, like), memory(v, n, like), 1 / over, e[0], e[1], e[2], e[3])
+
+    def adam_at(x, n, over, g, w, s, u, v):
+        e = memory(x, 5, rate)
+        adam_part(memory(w, n, like), memory(g, n, like), memory(s, n, like),
+                  memory(u, n, like), 1 / over, e[0], e[1], e[2], e[3], e[4])
+
+    def leak_at(x, n, over, g, w, s, u, v):
+        leak_part(memory(w, n, like), memory(x, 1, rate)[0])
+
+    return {"sgd": sgd_at, "momentum": momentum_at, "manhattan": manhattan_at,
+            "rmsprop": rmsprop_at, "rmsprop_centred": centred_at, "adam": adam_at, "leak": leak_at}
+
+
+@cache
+def address(name, real):
+    """Where an optimiser's step for one type is, compiled when a program first wants it."""
+    return address_of(handlers(real)[name], 8)
 
 
 def lie_flat(*arrays):
@@ -161,6 +219,7 @@ def walk(part, parts, w, g, state, numbers):
     if g is not None:
         agree(name, g=(g.shape, w.shape))
         state = (in_c(g if g.dtype == w.dtype else g.astype(w.dtype)), *state)
+        numbers = 1.0, *numbers
     run = parts if w.size > SMALL and several() else part
     run(w.reshape(-1), *(x.reshape(-1) for x in state), *numbers)
 

@@ -104,7 +104,7 @@ def straight(m, k, A, a0, ta, step, c):
     row = k + 2 * tiles.lanes(A)                    # one that is no power of two
     copied = np.empty(m * row, A.dtype)
     if ta:
-        tiles.transpose(A, a0, step, m, k, copied, 0, row)
+        tiles.transpose(A, a0, step, m, k, copied, NO, row)
     else:
         for i in range(m):
             for j in range(k):
@@ -137,9 +137,9 @@ def columns(how, m, c, k, A, a0, a_row, a_k, B, b0, ldb, tb, alpha, P, T, t0, t_
     for k0 in range(0, k, deep):
         d = min(deep, k - k0)
         if tb:
-            tiles.pack_transposed(B, b0 + k0, ldb, d, c, P, 0)
+            tiles.pack_transposed(B, b0 + k0, ldb, d, c, P, NO)
         else:
-            tiles.pack(B, b0 + k0 * ldb, ldb, d, c, P, 0)
+            tiles.pack(B, b0 + k0 * ldb, ldb, d, c, P, NO)
         if alpha != 1:
             for i in range(-(-c // NR) * NR * d):
                 P[i] *= alpha

@@ -31,15 +31,13 @@ from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.addresses import call, memory
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
-from minicredit.kernels.cpu.optimisers import (adam_part, centred_part, leak_part, manhattan_part,
-                                               momentum_part, rmsprop_part, sgd_part)
-from minicredit.kernels.cpu.products import ALIKE, GROUP, NO, ONE, straight
+from minicredit.kernels.cpu.products import ALIKE, GROUP, INLINE, NO, ONE, straight
 from minicredit.kernels.cpu.randomness import draw
 from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
+from minicredit.kernels.cpu.tiles import place
 
 PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(9)
 LINEAR, TANH, RELU = range(3)
-SGD, MOMENTUM, MANHATTAN, RMSPROP, CENTRED, ADAM, LEAK = range(7)
 (ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, TANH_ERROR, RELU_ERROR, COPY,
  SIGNS) = range(10)
 INTS, FLOATS = 16, 8                            # of an instruction
@@ -121,15 +119,15 @@ def readable(B, b0, step, k, n, turned, P):
     """
     NR = width(P)
     if turned:
-        tiles.pack_transposed(B, b0, step, k, n, P, 0)
+        tiles.pack_transposed(B, b0, step, k, n, P, NO)
     elif n % tiles.lanes(P) or step * P.itemsize % 512 == 0:
-        tiles.pack(B, b0, step, k, n, P, 0)
+        tiles.pack(B, b0, step, k, n, P, NO)
     else:
         return B, b0, step, NR
     return P, NO, NR, k * NR
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def product(share, shares, c, x, own):
     """PRODUCT: A, B, b or 0, out; N, k, n, f, whether memory holds B^T; what comes next, its bytes.
 
@@ -153,63 +151,48 @@ def product(share, shares, c, x, own):
         follow(c[8], out[first * n:(first + m) * n], memory(c[3], n, own), n)
 
 
-@njit(**FUSED)
-def descend(kind, x, w, g, s, u, v):
-    """The optimiser's step for a part of an array."""
-    if kind == SGD:
-        sgd_part(w, g, x[0])
-    elif kind == MOMENTUM:
-        momentum_part(w, g, s, x[0], x[1])
-    elif kind == MANHATTAN:
-        manhattan_part(w, g, x[0])
-    elif kind == RMSPROP:
-        rmsprop_part(w, g, s, x[0], x[1], x[2])
-    elif kind == CENTRED:
-        centred_part(w, g, s, u, v, x[0], x[1], x[2], x[3])
-    elif kind == ADAM:
-        adam_part(w, g, s, u, x[0], x[1], x[2], x[3], x[4])
-    else:
-        leak_part(w, x[0])
+@njit(**INLINE)
+def descend(c, i, x, a, n, over, g):
+    """The optimiser's step for n weights, from number a on; g over `over` is their gradient.
+
+    Integers i, i + 1, .. of the instruction are where it is, and w, and three states; see
+    `optimisers.handlers`.
+    """
+    skip = a * g.itemsize
+    call(c[i], (place(x, NO), n, over, place(g, NO), c[i + 1] + skip, c[i + 2] + skip,
+                c[i + 3] + skip, c[i + 4] + skip))
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def gradient(share, shares, c, x, own):
-    """GRADIENT: h, delta; N, n_in, n_out; kind, w, three states.
+    """GRADIENT: h, delta; N, n_in, n_out; how to descend, w, three states.
 
     While a block is summed its weights and the first two states are claimed: other threads have
     read them since this one wrote them, or they are no longer near.
     """
     N, n_in, n_out, NR = c[3], c[4], c[5], width(own)
-    size, scale = n_in * n_out, own.dtype.type(1 / N)
     h, delta = memory(c[1], N * n_in, own), memory(c[2], N * n_out, own)
-    w, s, u, v = (memory(c[7], size, own), memory(c[8], size, own), memory(c[9], size, own),
-                  memory(c[10], size, own))
     t, G, P = own[:BLOCK * NR], own[BLOCK * NR:][:BLOCK * n_out], own[BLOCK * (NR + n_out):]
     B, b0, b_k, across = readable(delta, NO, n_out, N, n_out, NO, P)
     top = cut(n_in, share + 1, shares)
     for first in range(cut(n_in, share, shares), top, BLOCK):
         rows = min(BLOCK, top - first)
-        g, a, z = G[:rows * n_out], first * n_out, (first + rows) * n_out
-        skip = a * own.itemsize
-        wanted = c[7] + skip, c[8] + skip, c[9] + skip, len(g) * own.itemsize, ONE
+        skip, size = first * n_out * own.itemsize, rows * n_out
+        wanted = c[7] + skip, c[8] + skip, c[9] + skip, size * own.itemsize, ONE
         A, a0, a_row, a_k = h, first, ONE, n_in
         if n_in * own.itemsize % ALIKE == 0:
             A, a0, a_row, a_k = straight(rows, N, h, first, True, n_in, n_out)
         multiply(c[TILE], rows, n_out, N, A, a0, a_row, a_k, B, b0, b_k, across, G, NO, n_out, t,
                  wanted)
-        for i in range(len(g)):
-            g[i] *= scale
-        descend(c[6], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
+        descend(c, 6, x, first * n_out, size, N, G)
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def bias(share, shares, c, x, own):
-    """BIAS: delta; N, n; kind, w, three states.  Rows of b are columns of delta."""
+    """BIAS: delta; N, n; how to descend, w, three states.  Rows of b are columns of delta."""
     N, n = c[2], c[3]
     delta = memory(c[1], N * n, own)
     a, z = cut(n, share, shares), cut(n, share + 1, shares)
-    w, s, u, v = (memory(c[5], n, own), memory(c[6], n, own), memory(c[7], n, own),
-                  memory(c[8], n, own))
     g = own[:z - a]
     g[:] = 0
     for row in range(N):
@@ -218,17 +201,15 @@ def bias(share, shares, c, x, own):
             g[j] += one[j]
     for j in range(len(g)):
         g[j] /= N
-    descend(c[4], x, w[a:z], g, s[a:z], u[a:z], v[a:z])
+    descend(c, 4, x, a, z - a, ONE, g)
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def update(share, shares, c, x, own):
-    """UPDATE: rows, numbers in a row; kind, w, g, three states."""
-    n, size = c[2], c[1] * c[2]
+    """UPDATE: rows, numbers in a row, g; how to descend, w, three states."""
+    n = c[2]
     a, z = cut(c[1], share, shares) * n, cut(c[1], share + 1, shares) * n
-    w, g, s, u, v = (memory(c[4], size, own), memory(c[5], size, own), memory(c[6], size, own),
-                     memory(c[7], size, own), memory(c[8], size, own))
-    descend(c[3], x, w[a:z], g[a:z], s[a:z], u[a:z], v[a:z])
+    descend(c, 4, x, a, z - a, ONE, memory(c[3], c[1] * n, own)[a:])
 
 
 @njit(**FUSED)
@@ -268,7 +249,7 @@ def numbers(what, x, y, z, s, out):
             out[i] = x[i] * sign
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def each(share, shares, c, x, own):
     """EACH: what, rows, numbers in a row; three arguments and the result."""
     n, size = c[3], c[2] * c[3]
@@ -277,7 +258,7 @@ def each(share, shares, c, x, own):
             memory(c[6], size, own)[a:z], own.dtype.type(x[0]), memory(c[7], size, own)[a:z])
 
 
-@njit(**FUSED)
+@njit(**INLINE)
 def noise(share, shares, c, x, own):
     """NOISE: what, rows, numbers in a row; h, out; the counter's and the key's five words."""
     n, size = c[3], c[2] * c[3]
@@ -287,7 +268,7 @@ def noise(share, shares, c, x, own):
     draw(c[1], a, name, h[a:z], x[0], out[a:z])
 
 
-@njit(**FUSED)
+@njit(**INLINE)
 def losses(share, shares, c, x, own):
     """XENT: a, y, loss, delta; N, K.  SOFTMAX: a, 0, 0, p; N, K."""
     N, K = c[5], c[6]
@@ -304,7 +285,7 @@ def losses(share, shares, c, x, own):
             p[label] -= 1
 
 
-@njit(**SERIAL)
+@njit(**INLINE)
 def join(share, shares, c, x, own):
     """JOIN: two arrays and the result; N, numbers in a row of each."""
     N, n, m = c[4], c[5], c[6]
@@ -318,10 +299,21 @@ def join(share, shares, c, x, own):
 
 
 @njit(**SERIAL)
-def there(c, x, share, scratch, room, like):
-    """An instruction's integers and floats, and this share's own memory, from their addresses."""
-    own = memory(scratch + share * room * like.itemsize, room, like)
-    return memory(c, INTS, INT), memory(x, FLOATS, FLOAT), own
+def ints(c):
+    """An instruction's integers, from their address."""
+    return memory(c, INTS, INT)
+
+
+@njit(**SERIAL)
+def floats(x):
+    """Its floats."""
+    return memory(x, FLOATS, FLOAT)
+
+
+@njit(**SERIAL)
+def mine(share, scratch, room, like):
+    """A share's own memory."""
+    return memory(scratch + share * room * like.itemsize, room, like)
 
 
 def handlers(real):
@@ -333,28 +325,28 @@ def handlers(real):
     like = np.empty(0, real)
 
     def product_at(c, x, share, shares, scratch, room):
-        product(share, shares, *there(c, x, share, scratch, room, like))
+        product(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def gradient_at(c, x, share, shares, scratch, room):
-        gradient(share, shares, *there(c, x, share, scratch, room, like))
+        gradient(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def bias_at(c, x, share, shares, scratch, room):
-        bias(share, shares, *there(c, x, share, scratch, room, like))
+        bias(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def update_at(c, x, share, shares, scratch, room):
-        update(share, shares, *there(c, x, share, scratch, room, like))
+        update(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def each_at(c, x, share, shares, scratch, room):
-        each(share, shares, *there(c, x, share, scratch, room, like))
+        each(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def noise_at(c, x, share, shares, scratch, room):
-        noise(share, shares, *there(c, x, share, scratch, room, like))
+        noise(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def losses_at(c, x, share, shares, scratch, room):
-        losses(share, shares, *there(c, x, share, scratch, room, like))
+        losses(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     def join_at(c, x, share, shares, scratch, room):
-        join(share, shares, *there(c, x, share, scratch, room, like))
+        join(share, shares, ints(c), floats(x), mine(share, scratch, room, like))
 
     return {PRODUCT: product_at, GRADIENT: gradient_at, BIAS: bias_at, UPDATE: update_at,
             EACH: each_at, NOISE: noise_at, XENT: losses_at, SOFTMAX: losses_at, JOIN: join_at}

@@ -10,7 +10,7 @@ from sys import getrefcount
 import numpy as np
 from numba import get_num_threads
 
-from minicredit.kernels.cpu import networks, program as do, tiles
+from minicredit.kernels.cpu import networks, optimisers, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.memory import empty
 from minicredit.kernels.cpu.order import ALL, GIVEN, ROWS, Instruction, ahead, stages
@@ -21,11 +21,7 @@ from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 F = {"linear": do.LINEAR, "tanh": do.TANH, "relu": do.RELU}
 SLOPES = {"tanh": do.TANH_SLOPE, "relu": do.RELU_SLOPE}
 ERRORS = {"tanh": do.TANH_ERROR, "relu": do.RELU_ERROR}
-KINDS = {"sgd": do.SGD, "momentum": do.MOMENTUM, "manhattan": do.MANHATTAN, "rmsprop": do.RMSPROP,
-         "rmsprop_centred": do.CENTRED, "adam": do.ADAM, "leak": do.LEAK}
-
-
-IN_PLACE = {*KINDS, "keep_signs"}       # operations that make nothing new
+IN_PLACE = {*optimisers.handlers(float), "keep_signs"}      # operations that make nothing new
 
 
 class Impossible(Exception):
@@ -152,7 +148,7 @@ class Compiler:
         g = None if name == "leak" else entry.args[1]
         states = [a for a in entry.args[1 if g is None else 2:] if isinstance(a, np.ndarray)]
         self.agree(*((a.shape, w.shape) for a in (*states, *([] if g is None else [g]))))
-        places = (w, *states, w, w, w)[:4]
+        places = (optimisers.address(name, w.dtype), *(w, *states, w, w, w)[:4])
         known = self.gradients.pop(id(g), None)
         floats = numbers_of(name, entry.args)
         changes = [(a, ROWS) for a in (w, *states)]
@@ -160,20 +156,20 @@ class Compiler:
             if w.ndim > 2 and id(w) in self.made:
                 raise Impossible("activities of several networks, changed in place")
             g = w if g is None else g
-            done = self.then(do.UPDATE, [*row_shape(w), KINDS[name], w, g, *places[1:]], floats,
+            done = self.then(do.UPDATE, [*row_shape(w), g, *places], floats,
                              [(g, ROWS if g.ndim < 3 else ALL)], changes)
         elif known[0].name == "signed_grad":
-            done = self.networks_gradient(*known[0].args, w, KINDS[name], places, floats, changes)
+            done = self.networks_gradient(*known[0].args, w, places, floats, changes)
         else:
             (h, delta), N = known[0].args, len(known[0].args[0])
             if known[1] == 0:
-                done = self.then(do.GRADIENT, [h, delta, N, *w.shape, KINDS[name], *places],
-                                 floats, [(h, ALL), (delta, ALL)], changes)
+                done = self.then(do.GRADIENT, [h, delta, N, *w.shape, *places], floats,
+                                 [(h, ALL), (delta, ALL)], changes)
                 panels = tiles.panels(N, w.shape[1], w.reshape(-1))
                 self.need(do.BLOCK * (self.NR + w.shape[1]) + panels)
             else:
                 self.need(len(w))
-                done = self.then(do.BIAS, [delta, N, len(w), KINDS[name], *places], floats,
+                done = self.then(do.BIAS, [delta, N, len(w), *places], floats,
                                  [(delta, ALL)], changes)
         entry.changed = Changed(done, lambda entry: numbers_of(entry.name, entry.args))
 
@@ -233,17 +229,16 @@ class Compiler:
         self.then(networks.KEEP, [W, sign, *row_shape(W)], reads=[(sign, ALL)],
                   writes=[(W, ROWS)])
 
-    def networks_gradient(self, h, delta, w, kind, places, floats, changes):
+    def networks_gradient(self, h, delta, w, places, floats, changes):
         """A gradient of K networks and its optimiser: the weights' or the biases'."""
         (K, N, n), common = delta.shape, h.ndim == 2
         if w.ndim == 2:
             self.need(networks.LONG + 2 * n)
-            return self.then(networks.BIASES, [delta, N, n, K, kind, *places], floats,
+            return self.then(networks.BIASES, [delta, N, n, K, *places], floats,
                              [(delta, ALL)], changes)
         self.need(do.BLOCK * (self.NR + n) + tiles.panels(N, n, w.reshape(-1)))
-        return self.then(networks.DESCENT, [h, delta, N, w.shape[1], n, K, int(common), kind,
-                                            *places], floats,
-                         [(h, ALL), (delta, ALL)], changes)
+        return self.then(networks.DESCENT, [h, delta, N, w.shape[1], n, K, int(common), *places],
+                         floats, [(h, ALL), (delta, ALL)], changes)
 
     # Number by number, row by row
 
