@@ -134,7 +134,7 @@ def back(share, shares, c, x, own):
 
 @njit(**INLINE)
 def descent(share, shares, c, x, own):
-    """DESCENT: h, delta; N, n_in, n_out, K, whether all see one h; how to descend, w, three states."""
+    """DESCENT: h, delta; N, n_in, n_out, K, if all see one h; how to descend, w, three states."""
     N, n_in, n, K, common, NR = c[3], c[4], c[5], c[6], c[7], width(own)
     packed = -1
     h, delta = memory(c[1], (1 if common else K) * N * n_in, own), memory(c[2], K * N * n, own)

@@ -22,24 +22,27 @@ from minicredit.kernels.reference import PHILOX_M, PHILOX_W
 
 M0, M1, W0, W1, LOW, HALF = map(np.uint64, (*PHILOX_M, *PHILOX_W, 0xFFFFFFFF, 32))
 UNIFORM, NORMAL, NOISY = range(3)
-GROUP = 64                          # blocks; all that is kept of them takes 4 KiB
+GROUP = 256                         # blocks; all that is kept of them takes 12 KiB
+WHOLE = 16                          # blocks are whole vectors, on any processor
 UNITS, EXAMPLES = 512, 64           # at a time, where they are turned round
 
 
 @njit(**SERIAL)
 def turn(s):
-    """One round of philox4x32: four counter words and two key words in and out."""
+    """One round of philox4x32: four counter words and two key words in and out.
+
+    Only the lower halves count, and what a multiplication takes is only these.
+    """
     c0, c1, c2, c3, k0, k1 = s
-    p0, p1 = M0 * c0, M1 * c2                       # 32 x 32 -> 64 bits
-    return (p1 >> HALF ^ c1 ^ k0, p1 & LOW, p0 >> HALF ^ c3 ^ k1, p0 & LOW,
-            k0 + W0 & LOW, k1 + W1 & LOW)
+    p0, p1 = M0 * (c0 & LOW), M1 * (c2 & LOW)       # 32 x 32 -> 64 bits
+    return p1 >> HALF ^ c1 ^ k0, p1, p0 >> HALF ^ c3 ^ k1, p0, k0 + W0, k1 + W1
 
 
 @njit(**SERIAL)
-def words(first, name, w):
-    """The four words of blocks first, first + 1, .. of the sequence that `name` names; (4, n)."""
+def words(first, name, n, w):
+    """The four words of n blocks first, first + 1, .. of the sequence that `name` names."""
     a, b, c, d = w[0], w[1], w[2], w[3]
-    for i in range(len(a)):
+    for i in range(n):
         s = (np.uint64(first + i) & LOW, name[0], name[1], name[2], name[3], name[4])
         s = turn(turn(turn(turn(turn(s)))))
         s = turn(turn(turn(turn(turn(s)))))
@@ -47,38 +50,38 @@ def words(first, name, w):
 
 
 @njit(**FUSED)
-def units(w, u):
-    """u = (k + 1/2) / 2^23 of the upper 23 bits k of each word."""
+def units(n, w, u):
+    """u = (k + 1/2) / 2^23 of the upper 23 bits k of each of n words."""
     real = u.dtype.type
     half, unit = real(0.5), real(2.0**-23)
-    for i in range(len(u)):
+    for i in range(n):
         u[i] = (real(np.int32(w[i] >> np.uint32(9))) + half) * unit
 
 
 @njit(**FUSED)
-def gaussians(u, v):
+def gaussians(n, u, v):
     """sqrt(-2 log u) times the cosine and the sine of 2 pi v, in their places."""
     two = u.dtype.type(2)
-    for i in range(len(u)):
+    for i in range(n):
         u[i], v[i] = turned(np.sqrt(-two * log(u[i])), v[i])
 
 
 @njit(**FUSED)
-def group(what, first, name, w, z):
-    """Uniform or normal numbers of GROUP blocks: z[j, i] is number j of block first + i."""
-    words(first, name, w)
+def group(what, first, name, n, w, z):
+    """Uniform or normal numbers of n blocks: z[j, i] is number j of block first + i."""
+    words(first, name, n, w)
     for j in range(4):
-        units(w[j], z[j])
+        units(n, w[j], z[j])
     if what != UNIFORM:
-        gaussians(z[0], z[1])
-        gaussians(z[2], z[3])
+        gaussians(n, z[0], z[1])
+        gaussians(n, z[2], z[3])
 
 
 @njit(**FUSED)
-def side_by_side(z, out):
-    """All numbers of a group, block after block."""
+def side_by_side(n, z, out):
+    """All numbers of n blocks, one after the other."""
     a, b, c, d = z[0], z[1], z[2], z[3]
-    for i in range(GROUP):
+    for i in range(n):
         at = 4 * np.uint64(i)
         out[at], out[at + np.uint64(1)] = a[i], b[i]
         out[at + np.uint64(2)], out[at + np.uint64(3)] = c[i], d[i]
@@ -98,17 +101,19 @@ def draw(what, first, name, h, sigma, out):
     w, z = np.empty((4, GROUP), np.uint32), np.empty((4, GROUP), out.dtype)
     row, begin, i = np.empty(4 * GROUP, out.dtype), first % 4, 0
     while i < len(out):
-        group(what, (first + i) // 4, name, w, z)
         n = min(4 * GROUP - begin, len(out) - i)
-        if n == 4 * GROUP:
-            side_by_side(z, out[i:i + n])
+        blocks = -(-(begin + n) // (4 * WHOLE)) * WHOLE
+        group(what, (first + i) // 4, name, blocks, w, z)
+        part = out[i:i + n]
+        if n == 4 * blocks:
+            side_by_side(blocks, z, part)
         else:
-            side_by_side(z, row)
+            side_by_side(blocks, z, row)
             for j in range(n):
-                out[i + j] = row[begin + j]
+                part[j] = row[begin + j]
+        if what == NOISY:
+            added(h[i:i + n], sigma, part)          # while it is near
         i, begin = i + n, 0
-    if what == NOISY:
-        added(h, sigma, out)
 
 
 @njit(**PARALLEL)
@@ -169,7 +174,7 @@ def named(key):
 def philox(n, key):
     """See kernels.reference.philox."""
     w = np.empty((4, -(-n // 4)), np.uint32)
-    words(0, named(key), w)
+    words(0, named(key), w.shape[1], w)
     return w.T.reshape(-1)[:n]
 
 

@@ -42,6 +42,12 @@ def numbers_of(name, args):
     return [float(a) for a in args if not isinstance(a, np.ndarray)]
 
 
+def stretch(array):
+    """Where an array's memory begins, and where it ends; it is in C order."""
+    first = array.__array_interface__["data"][0]            # the quickest way
+    return first, first + array.nbytes
+
+
 class Compiler:
     """Turns the entries of a tape into instructions."""
 
@@ -390,12 +396,13 @@ class Program:
         self.x = tape.x if id(tape.x) not in compiler.loose else None   # where x is copied, or
         self.reads_x = [(row, 1 + place) for row, one in enumerate(instructions)    # read itself
                         for place, x in enumerate(one.ints) if x is tape.x]
-        self.stays = [a for entry in tape.entries for a in entry.outputs()
+        self.stays = [stretch(a) for entry in tape.entries for a in entry.outputs()
                       if isinstance(a, np.ndarray) and id(a) not in compiler.loose]
         self.loose = list(compiler.loose.values())
         self.memories = [array.base for array in self.loose]
         self.K = compiler.K
         self.y, self.dtype = tape.y, tape.x.dtype
+        self.as_unsigned = self.y.view(np.uint64) if self.K else None      # -1 is a large one
         self.room = compiler.room
         self.scratch = empty((0, self.room), self.dtype)
         for row in self.code:
@@ -428,23 +435,25 @@ class Program:
         shares = get_num_threads()
         if len(self.scratch) < shares:
             self.scratch = empty((shares, self.room), self.dtype)
+            self.own, _ = stretch(self.scratch)
         x = np.ascontiguousarray(x)
         if self.x is not None:
             self.x.view(np.ndarray)[...] = x
         else:
-            if any(np.may_share_memory(x, array) for array in self.stays):
+            first, last = stretch(x)
+            if any(start < last and first < end for start, end in self.stays):
                 x = x.copy()                            # or it would be written while it is read
+                first, _ = stretch(x)
             for row, place in self.reads_x:
-                self.code[row, place] = x.ctypes.data
+                self.code[row, place] = first
         self.y[...] = y
-        if self.K and len(self.y):
+        if self.K and len(self.y) and self.as_unsigned.max() >= self.K:
             low, high = self.y.min(), self.y.max()
             if not -self.K <= low <= high < self.K:
                 raise IndexError(f"softmax_xent: wanted labels in 0..{self.K - 1}; got {low} to "
                                  f"{high}")
-            if low < 0:
-                self.y[self.y < 0] += self.K            # counted from the last, as NumPy does
-        do.run(self.waits, self.code, self.floats, shares, self.scratch.ctypes.data, self.room)
+            self.y[self.y < 0] += self.K                # counted from the last, as NumPy does
+        do.run(self.waits, self.code, self.floats, shares, self.own, self.room)
 
 
 def instructed(name, result=None, widest=0):
