@@ -13,7 +13,8 @@ except BackendError as refused:
     pytest.skip(str(refused), allow_module_level=True)
 
 from minicredit.kernels import cpu, reference
-from minicredit.kernels.cpu import products, tiles
+from minicredit.kernels.cpu import products, randomness, tiles
+from minicredit.kernels.cpu.randomness import GROUP, NOISY, NORMAL, UNIFORM
 
 DTYPES = "float32", "float64"
 exact = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="NumPy adds up as it likes")
@@ -220,6 +221,21 @@ def test_weights_that_are_drawn_in_every_step_are_the_references(shape, dtype):
         key = 5, FEEDBACK, 2, step
         assert same(host(ops).uniform(shape, key, dtype), reference.uniform(shape, key, dtype))
         assert same(host(cpu).normal(shape, key, dtype), reference.normal(shape, key, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("first", [0, 1, 3, 4, 62, 63, 4 * GROUP - 1])
+@pytest.mark.parametrize("n", [0, 1, 2, 61, 64, 65, 4 * GROUP - 1, 4 * GROUP, 9 * GROUP + 2])
+def test_numbers_are_the_same_from_wherever_in_their_sequence_they_are_drawn(n, first, dtype):
+    key = 5, FEEDBACK, 2, 3
+    h, end = numbers(dtype, n), first + n
+    name, out = randomness.named(key), [np.full(n, np.nan, dtype) for _ in range(3)]
+    for what, one in zip((UNIFORM, NORMAL, NOISY), out):
+        randomness.draw(what, first, name, h, 0.25, one)
+    assert same(out[0], reference.uniform((end,), key, dtype)[first:])
+    assert same(out[1], randomness.normal((end,), key, dtype)[first:])
+    assert_close(out[1], reference.normal((end,), key, dtype)[first:], 8)
+    assert_close(out[2], h + 0.25 * out[1].astype(np.float64), 1)
 
 
 def test_fresh_magnitudes_are_numpys_bit_for_bit():
