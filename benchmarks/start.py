@@ -3,7 +3,9 @@
     cold    the directory of Numba's cache is empty: everything that the rule needs is compiled
     warm    the same again, from what the cold one left there
 
-NumPy compiles nothing and stands beside.
+NumPy compiles nothing and stands beside.  The processes see what minicredit's own installation has.
+SciPy is no part of that, but JAX is here for the other tables and brings it, and Numba imports it
+where it finds it: what that costs is a column of its own.
 """
 import os
 import subprocess
@@ -17,6 +19,8 @@ RULES = "dtp", "bp", "kickback"
 WARM = 3                        # processes, of which the median counts
 CODE = """
 import sys
+if sys.argv.pop() == "hidden":
+    sys.modules["scipy"] = None
 import numpy as np
 from minicredit.compare import build
 from minicredit.presets import sizes_of
@@ -41,11 +45,13 @@ def named(rule, options):
     return f"{rule} {SMALL if options['small'] else LEE} tanh, batch 100, Adam"
 
 
-def first_step(rule, net, backend, cache):
+def first_step(rule, net, backend, cache, scipy="hidden"):
     """Seconds from starting a process to the end of its first step."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)        # Python keeps what it has compiled, too
     start = perf_counter()
-    subprocess.run([sys.executable, "-c", CODE, rule, net, backend], check=True,
-                   env={**os.environ, "NUMBA_CACHE_DIR": cache})
+    subprocess.run([sys.executable, "-c", CODE, rule, net, backend, scipy], check=True,
+                   env=environment)
     return perf_counter() - start
 
 
@@ -56,6 +62,8 @@ def measure(group, number, options):
     with tempfile.TemporaryDirectory() as cache:
         times = {"numba, cold": [first_step(rule, net, "numba", cache)],
                  "numba, warm": [first_step(rule, net, "numba", cache) for _ in range(warm)],
+                 "warm, with SciPy": [first_step(rule, net, "numba", cache, "seen")
+                                      for _ in range(warm)],
                  "numpy": [first_step(rule, net, "numpy", cache) for _ in range(warm)]}
     return {"group": group, "what": named(rule, options), "times": times, "left_out": {},
             "others": None}
