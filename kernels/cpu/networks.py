@@ -19,10 +19,10 @@ from numba import njit
 
 from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.addresses import memory
-from minicredit.kernels.cpu.products import INLINE, NO, ONE
+from minicredit.kernels.cpu.products import NO, ONE
 from minicredit.kernels.cpu.program import (BLOCK, JOIN, MR, TILE, cut, descend, floats, ints,
                                             mine, width)
-from minicredit.kernels.cpu.threads import FUSED, SERIAL
+from minicredit.kernels.cpu.threads import INLINE, SERIAL
 
 SIGNED, BACK, SLOPE, DESCENT, BIASES, KEEP, TOTALS = range(JOIN + 1, JOIN + 8)
 LONG = 256                                          # numbers that are worth a loop over vectors

@@ -20,7 +20,7 @@ from numba import get_num_threads, njit, prange
 
 from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.functions import tanh
-from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL, SMALL_PRODUCT
+from minicredit.kernels.cpu.threads import FUSED, INLINE, PARALLEL, SERIAL, SMALL_PRODUCT
 
 PLAIN, LINEAR, TANH, RELU, SIGNED, SUMS = range(6)  # what follows a product; PLAIN: nothing
 GROUP = 8 // tiles.VECTORS                          # panels packed at a time
@@ -33,7 +33,6 @@ NEAR = 1 << 17                                      # bytes of A that stay in th
 MOVED = 7                                           # multiplications in the time of moving a number
 NO, ONE = np.int64(0), np.int64(1)                  # a 0 in a call is a type of its own, for which
                                                     # what is called would be compiled again
-INLINE = {**SERIAL, "inline": "always"}             # each would be compiled again in every caller
 
 
 def places():

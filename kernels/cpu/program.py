@@ -31,9 +31,9 @@ from minicredit.kernels.cpu import tiles
 from minicredit.kernels.cpu.addresses import call, memory
 from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
-from minicredit.kernels.cpu.products import ALIKE, GROUP, INLINE, NO, ONE, straight
+from minicredit.kernels.cpu.products import ALIKE, GROUP, NO, ONE, straight
 from minicredit.kernels.cpu.randomness import draw
-from minicredit.kernels.cpu.threads import FUSED, PARALLEL, SERIAL
+from minicredit.kernels.cpu.threads import FUSED, INLINE, PARALLEL, SERIAL
 from minicredit.kernels.cpu.tiles import place
 
 PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(9)

@@ -26,6 +26,7 @@ from numba import config, get_num_threads
 SERIAL = {"cache": True, "error_model": "numpy", "nogil": True}     # 1 / 0 is inf and no exception,
 PARALLEL = {**SERIAL, "parallel": True}                             # or nothing would be vectorised
 FUSED = {**SERIAL, "fastmath": {"contract"}}                        # a b + c in one rounding
+INLINE = {**SERIAL, "inline": "always"}     # compiled in its callers only, not by itself before
 
 SMALL_PRODUCT = 2_000_000           # multiplications that one thread does in 50 us or less
 SMALL = 1 << 15                     # numbers that one thread reads, changes and writes in as long
