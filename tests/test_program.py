@@ -322,6 +322,28 @@ def test_noise_for_several_networks_is_not_played_back():
     assert np.allclose(*found) and not ops.tapes
 
 
+@pytest.mark.parametrize("other, recorded", [(9, True), (4, False)])
+def test_labels_for_several_numbers_of_classes_are_left_to_the_operations(other, recorded):
+    """They are looked at once, before a program runs: one of the two could be beyond its row."""
+    ops = recording(load("numba"))
+    heads = [np.random.default_rng(n).standard_normal((8, n)) for n in (9, other)]
+
+    class TwoHeads:
+        """Two guesses of one label."""
+
+        def step(self, x, y):
+            losses = [ops.softmax_xent(ops.dense(x, W, np.zeros(W.shape[1]), "linear"), y)[0]
+                      for W in heads]
+            return losses[0] + losses[1]
+
+    rule, x = TwoHeads(), np.random.default_rng(0).standard_normal((6, 8))
+    for _ in range(3):
+        ops.take(rule.step, x, np.arange(6) % 4)
+    assert bool(ops.tapes) is recorded
+    with pytest.raises(IndexError):
+        ops.take(rule.step, x, np.full(6, 8 if other == 4 else 9))
+
+
 @pytest.mark.parametrize("f", ["tanh", "relu"])
 @pytest.mark.parametrize("twice", [True, False])
 def test_an_error_times_a_slope_is_one_pass_if_nothing_else_reads_the_error(twice, f):
@@ -464,6 +486,7 @@ def test_what_a_program_calls_is_compiled_once_and_no_more(rule, times, tmp_path
     """Numbers written out in a call are types of their own: twice the time to compile.  And of the
     optimisers one is compiled."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment.pop("NUMBA_DISABLE_JIT", None)
     done = subprocess.run([sys.executable, "-c", ONCE, *rule], env=environment,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

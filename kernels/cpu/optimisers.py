@@ -6,7 +6,7 @@ across two lines of memory has to reach the cache first, and everything waits fo
 are cut into parts, for several threads.
 What does not lie in C order is left to the reference, as it has to be changed where it is.
 
-In a program a part is called by its address, and g is a sum, which `scale` makes the gradient.
+In a program a part is called by its address.  There g may be a sum, and `scale` makes it a mean.
 """
 from functools import cache
 

@@ -286,6 +286,8 @@ class Compiler:
         self.agree((y.shape, a.shape[:1]))
         if y is not self.tape.y:
             raise Impossible("labels that are not the batch's")
+        if self.K not in (0, a.shape[1]):
+            raise Impossible("labels for several numbers of classes")
         ints = [a, y, loss, delta, *a.shape]
         self.K = a.shape[1]
         self.then(do.XENT, ints, reads=[(a, ROWS), (y, ROWS)],
