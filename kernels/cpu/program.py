@@ -22,7 +22,7 @@ places; a step of backprop has two stages, one of difference target propagation 
 Those for K networks side by side are in `networks`.
 
 Every number is computed in one way, whoever does the row: the result does not depend on how many
-threads there are.  It is the operation's of the same name, but for the rounding of a gradient, whose
+threads there are.  It is the operation's of the same name, but for the rounding of a gradient: its
 sum is divided by N, and not what is added up.
 """
 import numpy as np
