@@ -1,4 +1,5 @@
 """The benchmarks run, admit no contender that is wrong, and count what there is to count."""
+import os
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import check, layers, rules, steps, tables, tasks, timing, worker
+from benchmarks import check, layers, rules, start, steps, tables, tasks, timing, worker
 from benchmarks.__main__ import allowed, parser
 from benchmarks.check import BATCHES, Judge, Wrong
 from minicredit.kernels import reference
@@ -312,3 +313,13 @@ def test_a_burst_begins_when_whoever_was_before_is_asleep():
     thread.start()
     timing.settle()
     assert not thread.is_alive() or time.perf_counter() >= end
+
+
+@pytest.mark.parametrize("asked, found", [("hidden", False), ("seen", True)])
+def test_a_process_whose_start_is_timed_sees_scipy_only_if_it_is_to(asked, found, tmp_path):
+    (tmp_path / "scipy.py").write_text("")
+    code = start.CODE.partition("import numpy")[0] + "import scipy\nprint(*sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, "dtp", asked], text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True)
+    assert (done.returncode == 0) is found
+    assert done.stdout == "dtp\n" if found else "ModuleNotFoundError" in done.stderr

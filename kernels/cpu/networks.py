@@ -213,9 +213,7 @@ def biases(share, shares, c, x, own):
         for first in range(0, many, n):
             for j in range(n):
                 g[j] += sums[first + j]
-        for j in range(n):
-            g[j] /= N
-        descend(c, 5, x, one * n, n, ONE, g)
+        descend(c, 5, x, one * n, n, N, g)
 
 
 @njit(**INLINE)

@@ -200,9 +200,7 @@ def bias(share, shares, c, x, own):
         one = delta[row * n + a:row * n + z]
         for j in range(len(g)):
             g[j] += one[j]
-    for j in range(len(g)):
-        g[j] /= N
-    descend(c, 4, x, a, z - a, ONE, g)
+    descend(c, 4, x, a, z - a, N, g)
 
 
 @njit(**INLINE)
