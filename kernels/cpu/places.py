@@ -12,8 +12,8 @@ An array may follow another in its place
                         other
     within a stage      if there all go through either row by row, each thread its own rows
 """
-import sys
 from collections import Counter
+from sys import getrefcount
 
 import numpy as np
 
@@ -24,26 +24,18 @@ from minicredit.kernels.cpu.order import ROWS
 def unknown(tape):
     """What nobody but the tape holds of what its operations made, and of its x; dict by id.
 
-    Who holds an array is counted: as many as a sample that nobody else holds has, and one for every
-    operation on the tape that takes it or gives it.
+    Who holds an array, or a view of it, is counted: as many as a sample that nobody else holds has,
+    and one for every operation on the tape that takes it or gives it.
     """
     held = Counter(id(a) for entry in tape.entries for a in (*entry.args, *entry.outputs())
                    if isinstance(a, np.ndarray))
     made = {id(a): a for entry in tape.entries for a in entry.outputs()
             if isinstance(a, np.ndarray)}
     made[id(tape.x)], held[id(tape.x)] = tape.x, held[id(tape.x)] + 1           # the tape itself
-    sample = np.empty(1).view(type(tape.x))
-    made[id(sample)] = sample
-    key, sample = id(sample), None
-    usual = holders(made[key])
-    del made[key]
-    return {key: made[key] for key in made
-            if holders(made[key]) == (usual[0] + held[key], usual[1])}
-
-
-def holders(array):
-    """How many references there are to an array, and to whose memory it is a view of."""
-    return sys.getrefcount(array), sys.getrefcount(array.base)
+    made[None] = np.empty(1)                        # the sample
+    usual = getrefcount(made[None])
+    del made[None]
+    return {key: made[key] for key in made if getrefcount(made[key]) == usual + held[key]}
 
 
 class Life:

@@ -18,7 +18,6 @@ PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded 
 each of them copies a whole matrix for a few examples, where `products` cuts matrices, too.
 """
 import inspect
-from operator import is_, length_hint
 
 import numpy as np
 from numba import get_num_threads
@@ -43,19 +42,24 @@ def widest():
 class Entry:
     """One operation: its name, its arguments, and what it gave."""
 
-    __slots__ = "name", "args", "result", "ids", "changed"
+    __slots__ = "name", "args", "result", "ids", "several", "changed"
 
     def __init__(self, name, args, result):
         self.name, self.args, self.result = name, args, result
-        self.ids = [id(a) for a in args if isinstance(a, np.ndarray)]
+        arrays = [a for a in args if isinstance(a, np.ndarray)]
+        self.ids = [id(a) for a in arrays]
+        self.several = all(a.size > 1 for a in arrays)
         self.changed = None             # where the program wants to be told of other numbers
 
     def is_now(self, args):
         """Whether it is done on the same arrays again; takes over its numbers, in place."""
+        try:                # tuples compare what is not the same object by value: numbers are, and
+            if self.several and args == self.args:      # arrays of several numbers cannot be
+                return True
+        except ValueError:
+            return False
         if len(args) != len(self.args):
             return False
-        if all(map(is_, args, self.args)):          # most often, and this is the quickest way
-            return True
         differ = False
         for new, old in zip(args, self.args):
             if new is not old:
@@ -152,7 +156,7 @@ class Recorder:
     def __init__(self):
         self.tapes, self.failures, self.why = {}, {}, None
         self.busy, self.playing, self.tape = False, False, None
-        self.following = iter(())       # what is left of a tape that is played
+        self.following, self.at = (), 0     # of a tape that is played, and what comes next
         self.host = Host()              # draws weights
         for name in NAMES:
             setattr(self, name, self.operation(name))
@@ -166,10 +170,12 @@ class Recorder:
         """The operation `name`, watched."""
         def watched(*args):
             if self.playing:
-                entry = next(self.following)
+                entry = self.following[self.at]
                 if entry.name == name and entry.is_now(args):
+                    self.at += 1
                     return entry.result
-                self.leave(f"{name} came where something else was recorded", self.done() - 1)
+                if self.playing:        # or the comparison was of what is promised, and has left
+                    self.leave(f"{name} came where something else was recorded")
             return self.did(name, args) if self.busy else plainly(name, args)
 
         return watched
@@ -216,7 +222,7 @@ class Recorder:
     def play(self, key, tape, learn, x, y):
         """learn(x, y), from what is written down."""
         self.tape, tape.source = tape, (x, y)
-        self.following = iter(tape.following)
+        self.following, self.at = tape.following, 0
         self.busy = self.playing = True
         result, stayed = self.kept_to(tape, learn)
         if stayed and not tape.program.still_unknown():         # somebody keeps what nobody did
@@ -257,10 +263,14 @@ class Recorder:
         return result
 
     def watch(self, array):
-        """An array, or a copy of what is a part of one, whose arithmetic is recorded."""
-        array = (array if array.base is None else array.copy()).view(Recorded)
-        array.recorder = self
-        return array
+        """A copy of an array, whose arithmetic is recorded.
+
+        It owns its memory: whoever has a view of it holds it, too.
+        """
+        copy = Recorded(array.shape, array.dtype)
+        bare(copy)[...] = array
+        copy.recorder = self
+        return copy
 
     def impossible(self, why):
         """Leave, and if this was to be recorded, never try again."""
@@ -272,12 +282,11 @@ class Recorder:
 
     def done(self):
         """How many operations the step has come to."""
-        n = len(self.tape.entries)
-        return n + 1 - length_hint(self.following) if self.playing else n
+        return self.at if self.playing else len(self.tape.entries)
 
-    def leave(self, why, done=None):
+    def leave(self, why):
         """The rest of this step as it is; what was promised is computed first."""
-        done = self.done() if done is None else done
+        done = self.done()
         self.busy, self.playing, self.why = False, False, why
         self.make_good(done)
 
@@ -308,7 +317,7 @@ class Tape:
     def __init__(self, recorder, x, y):
         whole = np.int64 if np.issubdtype(y.dtype, np.integer) else y.dtype     # labels
         self.entries, self.source = [], (x, y)
-        self.x, self.y = recorder.watch(np.array(x, order="C")), np.array(y, whole)
+        self.x, self.y = recorder.watch(x), np.array(y, whole)
         self.program, self.possible = None, True
         self.following = []                         # what is played: the entries, and the end
 

@@ -4,7 +4,7 @@
     order   see `order`
     place   see `places`
 """
-from functools import cache
+from functools import cache, lru_cache
 from sys import getrefcount
 
 import numpy as np
@@ -34,12 +34,13 @@ def row_shape(array):
     return rows, array.size // max(rows, 1)
 
 
-def numbers_of(name, args):
-    """What the optimiser's kernel takes as x: its rates."""
+@lru_cache(64)                                  # most arrays have the same
+def rates(name, *numbers):
+    """What the optimiser's kernel takes as x, of the numbers that the operation takes."""
     if name == "adam":
-        t, eta, beta1, beta2, eps = args[4:]
-        return [eta / (1 - beta1**t), beta1, beta2, 1 / (1 - beta2**t), eps]
-    return [float(a) for a in args if not isinstance(a, np.ndarray)]
+        t, eta, beta1, beta2, eps = numbers
+        numbers = eta / (1 - beta1**t), beta1, beta2, 1 / (1 - beta2**t), eps
+    return np.array(numbers, float)
 
 
 def stretch(array):
@@ -156,7 +157,8 @@ class Compiler:
         self.agree(*((a.shape, w.shape) for a in (*states, *([] if g is None else [g]))))
         places = (optimisers.address(name, w.dtype), *(w, *states, w, w, w)[:4])
         known = self.gradients.pop(id(g), None)
-        floats = numbers_of(name, entry.args)
+        count = sum(isinstance(a, np.ndarray) for a in entry.args)          # then come numbers
+        floats = rates(name, *entry.args[count:])
         changes = [(a, ROWS) for a in (w, *states)]
         if known is None:
             if w.ndim > 2 and id(w) in self.made:
@@ -177,7 +179,7 @@ class Compiler:
                 self.need(len(w))
                 done = self.then(do.BIAS, [delta, N, len(w), *places], floats,
                                  [(delta, ALL)], changes)
-        entry.changed = Changed(done, lambda entry: numbers_of(entry.name, entry.args))
+        entry.changed = Changed(done, lambda args: rates(name, *args[count:]))
 
     sgd = momentum = manhattan = rmsprop = rmsprop_centred = adam = leak = optimiser
 
@@ -260,7 +262,7 @@ class Compiler:
         if not np.isscalar(s):
             raise Impossible("a product of arrays")
         done = self.each(do.SCALE, x, out=entry.result, s=float(s))
-        entry.changed = Changed(done, lambda e: [float(next(a for a in e.args if np.isscalar(a)))])
+        entry.changed = Changed(done, lambda args: next(a for a in args if np.isscalar(a)))
 
     def difference(self, entry):
         self.each(do.DIFFERENCE, *entry.args, out=entry.result)
@@ -339,14 +341,12 @@ class Changed:
 
     def __call__(self, entry, args):
         """Whether they can be put there."""
-        entry.args = args
-        floats = self.floats(entry)
-        self.row[:len(floats)] = floats
+        entry.args, self.row[:] = args, self.floats(args)
         return True
 
     def place(self, code, floats, row):
         """Once the table is there."""
-        self.row = floats[row]
+        self.row = floats[row, :len(self.instruction.floats)]
 
 
 class Renamed(Changed):
@@ -401,7 +401,6 @@ class Program:
         self.stays = [stretch(a) for entry in tape.entries for a in entry.outputs()
                       if isinstance(a, np.ndarray) and id(a) not in compiler.loose]
         self.loose = list(compiler.loose.values())
-        self.memories = [array.base for array in self.loose]
         self.K = compiler.K
         self.y, self.dtype = tape.y, tape.x.dtype
         self.as_unsigned = self.y.view(np.uint64) if self.K else None      # -1 is a large one
@@ -419,8 +418,8 @@ class Program:
         return self.holders() == self.held
 
     def holders(self):
-        """Of each of these arrays, and of each one's memory."""
-        return list(map(getrefcount, self.loose)), list(map(getrefcount, self.memories))
+        """Of each of these arrays; a view of one holds it."""
+        return list(map(getrefcount, self.loose))
 
     def address(self, x):
         """An integer as it is; of an array its memory, or that which it shares."""
