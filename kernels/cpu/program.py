@@ -34,11 +34,12 @@ from minicredit.kernels.cpu.functions import tanh
 from minicredit.kernels.cpu.losses import exponentials
 from minicredit.kernels.cpu.products import ALIKE, GROUP, NO, ONE, straight
 from minicredit.kernels.cpu.randomness import draw
-from minicredit.kernels.cpu.threads import FUSED, INLINE, PARALLEL, SERIAL
+from minicredit.kernels.cpu.threads import FUSED, INLINE, PARALLEL, SERIAL, threads_now
 from minicredit.kernels.cpu.tiles import place
 
 PRODUCT, GRADIENT, BIAS, UPDATE, EACH, NOISE, XENT, SOFTMAX, JOIN = range(9)
 LINEAR, TANH, RELU = range(3)
+DONE, NO_SUCH_LABEL, WRITTEN_OVER = range(3)    # what `run` says
 (ADD, SUBTRACT, SCALE, DIFFERENCE, TANH_SLOPE, RELU_SLOPE, TANH_ERROR, RELU_ERROR, COPY,
  SIGNS) = range(10)
 INTS, FLOATS = 16, 8                            # of an instruction
@@ -359,27 +360,64 @@ def stage(first, last, code, floats, share, shares, scratch, room):
         call(row[WHO], (row.ctypes.data, floats[i].ctypes.data, share, shares, scratch, room))
 
 
+@njit(**SERIAL)
+def all_there(y, K):
+    """Whether y are labels of K classes; those counted from the last, as NumPy does, no longer are.
+    """
+    for n in range(len(y)):
+        if y[n] < 0:
+            y[n] += K
+        if not 0 <= y[n] < K:
+            return False
+    return True
+
+
+@njit(**SERIAL)
+def read_here(x, code, places, stays):
+    """Instructions read the batch where it is, unless something that stays is written there."""
+    first, last = x.ctypes.data, x.ctypes.data + x.nbytes
+    for i in range(len(stays)):
+        if stays[i, 0] < last and first < stays[i, 1]:
+            return False
+    for i in range(len(places)):
+        code[places[i, 0], places[i, 1]] = first
+    return True
+
+
 @njit(**PARALLEL)
-def all_shares(first, last, code, floats, shares, scratch, room):
-    """One stage, every share in some thread."""
-    for share in prange(shares):
-        stage(first, last, code, floats, np.int64(share), shares, scratch, room)
-
-
-def run(waits, code, floats, shares, scratch, room):
-    """All instructions; wait before each that `waits` names, and at the end.
+def run(x, y, K, places, stays, waits, code, floats, scratch, room):
+    """All instructions, on a batch; in as many threads as there are.
 
     Parameters
     ----------
-    waits : list of int; 0, ..., the number of instructions
+    x : array (numbers,)
+    y : int64 (N,); labels, which end up in 0..K-1, or none
+    K : int, classes
+    places : int64 (m, 2)
+        Which rows of code read x, and where in these its address stands.
+    stays : int64 (m, 2)
+        From where to where there is what somebody else knows, and the program writes.
+    waits : int64 (stages + 1,)
+        0, ..., the number of instructions: all wait before each of these, and at the end.
     code : int64 (instructions, INTS); WHO of a row is what `addresses.call` takes
     floats : float64 (instructions, FLOATS)
-    shares : int, threads
-    scratch : address of (shares, room) numbers of the type that everything has
+    scratch : array (threads, room) of the type that everything has
     room : int
+
+    Returns
+    -------
+    DONE, NO_SUCH_LABEL or WRITTEN_OVER; in the last two cases nothing is done: there are other
+    labels than K, or x lies where something that stays is written.
     """
+    if not all_there(y, K):
+        return NO_SUCH_LABEL
+    if not read_here(x, code, places, stays):
+        return WRITTEN_OVER
+    shares, own = np.int64(threads_now()), scratch.ctypes.data
     if shares == 1:
-        stage(0, waits[-1], code, floats, 0, shares, scratch, room)
-        return
-    for first, last in zip(waits, waits[1:]):
-        all_shares(first, last, code, floats, shares, scratch, room)
+        stage(0, len(code), code, floats, 0, shares, own, room)
+        return DONE
+    for i in range(len(waits) - 1):
+        for share in prange(shares):
+            stage(waits[i], waits[i + 1], code, floats, np.int64(share), shares, own, room)
+    return DONE

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from sys import getrefcount
 
 import numpy as np
-from numba import get_num_threads
+from numba import config
 
 from minicredit.kernels.cpu import networks, optimisers, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
@@ -47,6 +47,11 @@ def stretch(array):
     """Where an array's memory begins, and where it ends; it is in C order."""
     first = array.__array_interface__["data"][0]            # the quickest way
     return first, first + array.nbytes
+
+
+def pairs(integers):
+    """A table of two columns."""
+    return np.array(list(integers), np.int64).reshape(-1, 2)
 
 
 class Compiler:
@@ -385,7 +390,7 @@ class Program:
             ahead(stage)
         self.memory = shared(found, compiler.loose)
         instructions = [one for stage in found for one in stage]
-        self.waits = np.cumsum([0, *map(len, found)]).tolist()
+        self.waits = np.cumsum([0, *map(len, found)])
         self.code = np.zeros((len(instructions), do.INTS), np.int64)
         self.floats = np.zeros((len(instructions), do.FLOATS))
         for row, one in enumerate(instructions):
@@ -396,18 +401,17 @@ class Program:
                 entry.changed.place(self.code, self.floats,
                                     instructions.index(entry.changed.instruction))
         self.x = tape.x if id(tape.x) not in compiler.loose else None   # where x is copied, or
-        self.reads_x = [(row, 1 + place) for row, one in enumerate(instructions)    # read itself
-                        for place, x in enumerate(one.ints) if x is tape.x]
-        self.stays = [stretch(a) for entry in tape.entries for a in entry.outputs()
-                      if isinstance(a, np.ndarray) and id(a) not in compiler.loose]
+        self.reads_x = pairs((row, 1 + place) for row, one in enumerate(instructions)   # read
+                             for place, x in enumerate(one.ints) if x is tape.x)        # itself
+        self.stays = pairs(stretch(a) for entry in tape.entries for a in entry.outputs()
+                           if isinstance(a, np.ndarray) and id(a) not in compiler.loose)
         self.loose = list(compiler.loose.values())
         self.K = compiler.K
-        self.y, self.dtype = tape.y, tape.x.dtype
-        self.as_unsigned = self.y.view(np.uint64) if self.K else None      # -1 is a large one
-        self.room = compiler.room
-        self.scratch = empty((0, self.room), self.dtype)
+        self.y, dtype = tape.y, tape.x.dtype
+        self.labels = self.y if self.K else np.empty(0, np.int64)
+        self.scratch = empty((config.NUMBA_NUM_THREADS, compiler.room), dtype)
         for row in self.code:
-            row[do.WHO], row[do.TILE] = function(row[0], self.dtype), tiles.address(self.dtype)
+            row[do.WHO], row[do.TILE] = function(row[0], dtype), tiles.address(dtype)
 
     def remember(self):
         """How many hold each of the arrays that nobody else knows."""
@@ -433,28 +437,18 @@ class Program:
         IndexError
             If there is a label that there is not; nothing is done then.
         """
-        shares = get_num_threads()
-        if len(self.scratch) < shares:
-            self.scratch = empty((shares, self.room), self.dtype)
-            self.own, _ = stretch(self.scratch)
-        x = np.ascontiguousarray(x)
+        writable = x.flags.writeable                    # if not it would be another type
+        x = np.ascontiguousarray(x) if writable else np.array(x, order="C")
         if self.x is not None:
             self.x.view(np.ndarray)[...] = x
-        else:
-            first, last = stretch(x)
-            if any(start < last and first < end for start, end in self.stays):
-                x = x.copy()                            # or it would be written while it is read
-                first, _ = stretch(x)
-            for row, place in self.reads_x:
-                self.code[row, place] = first
         self.y[...] = y
-        if self.K and len(self.y) and self.as_unsigned.max() >= self.K:
-            low, high = self.y.min(), self.y.max()
-            if not -self.K <= low <= high < self.K:
-                raise IndexError(f"softmax_xent: wanted labels in 0..{self.K - 1}; got {low} to "
-                                 f"{high}")
-            self.y[self.y < 0] += self.K                # counted from the last, as NumPy does
-        do.run(self.waits, self.code, self.floats, shares, self.own, self.room)
+        said = do.run(x.reshape(-1), self.labels, self.K, self.reads_x, self.stays, self.waits,
+                      self.code, self.floats, self.scratch, self.scratch.shape[1])
+        if said == do.NO_SUCH_LABEL:
+            raise IndexError(f"softmax_xent: wanted labels in 0..{self.K - 1}; got {y.min()} to "
+                             f"{y.max()}")
+        if said == do.WRITTEN_OVER:
+            self.run(x.copy(), y)
 
 
 def instructed(name, result=None, widest=0):

@@ -22,6 +22,7 @@ import os
 from importlib import import_module
 
 from numba import config, get_num_threads
+from numba.np.ufunc.parallel import _iget_num_threads
 
 SERIAL = {"cache": True, "error_model": "numpy", "nogil": True}     # 1 / 0 is inf and no exception,
 PARALLEL = {**SERIAL, "parallel": True}                             # or nothing would be vectorised
@@ -57,6 +58,11 @@ def load_openmp():
 
 
 load_openmp()
+
+
+# What a compiled loop asks itself; get_num_threads, compiled, could not be kept on disk, and takes
+# locks where it is not: 10 us of a step whose memory is not near.
+threads_now = get_num_threads if config.DISABLE_JIT else _iget_num_threads
 
 
 def several():
