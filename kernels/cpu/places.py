@@ -2,9 +2,9 @@
 
 What a step makes is ten times what fits a core's second cache, and most of it is read once, by the
 next instruction.  Where one such array is no longer needed the next one of its shape begins, so
-that it is still near.  That is done to arrays that only the tape knows: nobody outside will look at
-what they once were, and who does sees NaN.  Where somebody gets to know one in a later step, that
-step is computed operation by operation; see `Recorder.play`.
+that it is still near.  Only the tape knows these arrays: nobody will look at what they once were,
+and who does sees NaN.  A step in which somebody gets to know one is computed operation by
+operation; see `Recorder`.
 
 An array may follow another in its place
 
@@ -21,21 +21,25 @@ from minicredit.kernels.cpu.memory import empty
 from minicredit.kernels.cpu.order import ROWS
 
 
-def unknown(tape):
-    """What nobody but the tape holds of what its operations made, and of its x; dict by id.
+def kept(tape):
+    """Whether anybody but the tape holds its batch or what its operations made, or a view of that.
 
-    Who holds an array, or a view of it, is counted: as many as a sample that nobody else holds has,
-    and one for every operation on the tape that takes it or gives it.
+    Who holds something is counted: as many as a sample that nobody else holds has, and one for
+    every place where the tape has it.  What the step returned is copied before anybody gets it, if
+    the program makes it.
     """
-    held = Counter(id(a) for entry in tape.entries for a in (*entry.args, *entry.outputs())
-                   if isinstance(a, np.ndarray))
-    made = {id(a): a for entry in tape.entries for a in entry.outputs()
-            if isinstance(a, np.ndarray)}
-    made[id(tape.x)], held[id(tape.x)] = tape.x, held[id(tape.x)] + 1           # the tape itself
-    made[None] = np.empty(1)                        # the sample
-    usual = getrefcount(made[None])
-    del made[None]
-    return {key: made[key] for key in made if getrefcount(made[key]) == usual + held[key]}
+    given = [entry.result for entry in tape.entries if isinstance(entry.result, tuple)]
+    found = {id(a): a for a in (tape.x, tape.y, *given)}
+    found |= {id(a): a for entry in tape.entries for a in entry.outputs() if a is not None}
+    held = Counter([id(tape.x), id(tape.y)])
+    held.update(id(a) for entry in tape.entries for a in (*entry.args, *entry.outputs()))
+    held.update(2 * [id(pair) for pair in given])           # in its entry, and in this list
+    if isinstance(tape.result, np.ndarray) and tape.result is not tape.x:
+        held[id(tape.result)] += 1
+    found[None] = np.empty(1)                               # the sample
+    usual = getrefcount(found[None])
+    del found[None]
+    return any(getrefcount(found[key]) != usual + held[key] for key in found)
 
 
 class Life:

@@ -396,7 +396,7 @@ def run(x, y, K, places, stays, waits, code, floats, scratch, room):
     places : int64 (m, 2)
         Which rows of code read x, and where in these its address stands.
     stays : int64 (m, 2)
-        From where to where there is what somebody else knows, and the program writes.
+        From where to where there is what somebody knows, and the program writes.
     waits : int64 (stages + 1,)
         0, ..., the number of instructions: all wait before each of these, and at the end.
     code : int64 (instructions, INTS); WHO of a row is what `addresses.call` takes
@@ -406,16 +406,16 @@ def run(x, y, K, places, stays, waits, code, floats, scratch, room):
 
     Returns
     -------
-    DONE, NO_SUCH_LABEL or WRITTEN_OVER; in the last two cases nothing is done: there are other
-    labels than K, or x lies where something that stays is written.
+    DONE, NO_SUCH_LABEL or WRITTEN_OVER; in the last two cases no instruction is done: there are
+    other labels than K, or x lies where something that stays is written.
     """
     if not all_there(y, K):
         return NO_SUCH_LABEL
     if not read_here(x, code, places, stays):
         return WRITTEN_OVER
-    shares, own = np.int64(threads_now()), scratch.ctypes.data
+    shares, own = min(np.int64(threads_now()), len(scratch)), scratch.ctypes.data
     if shares == 1:
-        stage(0, len(code), code, floats, 0, shares, own, room)
+        stage(waits[0], waits[-1], code, floats, NO, shares, own, room)
         return DONE
     for i in range(len(waits) - 1):
         for share in prange(shares):

@@ -23,6 +23,7 @@ import numpy as np
 from numba import get_num_threads
 
 from minicredit.kernels import cpu, reference
+from minicredit.kernels.cpu.places import kept
 from minicredit.kernels.cpu.randomness import Host
 from minicredit.kernels.cpu.schedule import IN_PLACE, compiled, instructed
 
@@ -42,19 +43,27 @@ def widest():
 class Entry:
     """One operation: its name, its arguments, and what it gave."""
 
-    __slots__ = "name", "args", "result", "ids", "several", "changed"
+    __slots__ = "name", "args", "result", "ids", "several", "numbers", "changed"
 
     def __init__(self, name, args, result):
         self.name, self.args, self.result = name, args, result
         arrays = [a for a in args if isinstance(a, np.ndarray)]
         self.ids = [id(a) for a in arrays]
         self.several = all(a.size > 1 for a in arrays)
+        self.numbers = [k for k, a in enumerate(args) if not isinstance(a, (np.ndarray, str))]
         self.changed = None             # where the program wants to be told of other numbers
 
     def is_now(self, args):
-        """Whether it is done on the same arrays again; takes over its numbers, in place."""
-        try:                # tuples compare what is not the same object by value: numbers are, and
-            if self.several and args == self.args:      # arrays of several numbers cannot be
+        """Whether it is done on the same arrays again; takes over its numbers, in place.
+
+        Tuples compare what is not the same object by its value.  Two arrays of several numbers have
+        none, which is an error; but an array of one number has, and may be equal to a number.
+        """
+        try:
+            if self.several and args == self.args:
+                for k in self.numbers:
+                    if isinstance(args[k], np.ndarray):
+                        return False
                 return True
         except ValueError:
             return False
@@ -80,9 +89,8 @@ class Recorded(np.ndarray):
     """An array of a step that is recorded: sums and products of it are operations, too.
 
     Its numbers are only promised, so whoever looks at them, or takes a part or a copy, ends the
-    recording: then they are there.  Whoever keeps it does so, too, at the end of the step, unless
-    it was kept when the step was recorded.  Only `np.asarray` of it is not noticed: it sees NaN, or
-    numbers of an earlier step.
+    recording: then they are there.  Whoever keeps it does so, too, at the end of the step.  Only
+    `np.asarray` of it is not noticed: it sees NaN, or numbers of an earlier step.
     """
 
     recorder = None
@@ -170,12 +178,15 @@ class Recorder:
         """The operation `name`, watched."""
         def watched(*args):
             if self.playing:
-                entry = self.following[self.at]
-                if entry.name == name and entry.is_now(args):
+                entry, self.busy = self.following[self.at], False
+                try:                    # what is compared may be promised: that is no operation
+                    same = entry.name == name and entry.is_now(args)
+                finally:
+                    self.busy = True
+                if same:
                     self.at += 1
                     return entry.result
-                if self.playing:        # or the comparison was of what is promised, and has left
-                    self.leave(f"{name} came where something else was recorded")
+                self.leave(f"{name} came where something else was recorded")
             return self.did(name, args) if self.busy else plainly(name, args)
 
         return watched
@@ -195,7 +206,7 @@ class Recorder:
         self.tape = tape = Tape(self, x, y)
         self.busy, self.playing = True, False
         try:
-            result, stayed = self.kept_to(tape, learn)
+            stayed = self.kept_to(tape, learn) and not self.left(kept(tape))
             if stayed:
                 self.carry_out(tape, x, y)
         finally:
@@ -205,7 +216,7 @@ class Recorder:
         else:
             again = not stayed and tape.possible
             self.failures[key] = self.failures.get(key, 0) + (1 if again else PATIENCE + 1)
-        return finished(result)
+        return finished(tape.result)
 
     def carry_out(self, tape, x, y):
         """Everything on a new tape: by its program, if there is one."""
@@ -222,23 +233,20 @@ class Recorder:
     def play(self, key, tape, learn, x, y):
         """learn(x, y), from what is written down."""
         self.tape, tape.source = tape, (x, y)
+        tape.y[...] = y
         self.following, self.at = tape.following, 0
         self.busy = self.playing = True
-        result, stayed = self.kept_to(tape, learn)
-        if stayed and not tape.program.still_unknown():         # somebody keeps what nobody did
-            self.leave("an array is kept that was not kept when it was recorded")
-            stayed = False
-        if stayed:
-            tape.program.run(*tape.source)
+        if self.kept_to(tape, learn) and not self.left(tape.program.kept()):
+            tape.program.run(x, y)
         else:
             del self.tapes[key]
             self.failures[key] = self.failures.get(key, 0) + 1
-        return finished(result)
+        return finished(tape.result)
 
     def kept_to(self, tape, learn):
-        """What a step returns, and whether all of it is on the tape."""
+        """The step, whose result goes onto the tape; whether all of the step is there."""
         try:
-            result = learn(tape.x, tape.y)
+            tape.result = learn(tape.x, tape.y)
             if self.busy and self.done() < len(tape.entries):
                 self.leave("it ended early")
         except BaseException:
@@ -247,7 +255,13 @@ class Recorder:
             raise
         finally:
             stayed, self.busy, self.playing = self.busy, False, False
-        return result, stayed
+        return stayed
+
+    def left(self, kept):
+        """Whether the step has to be left at its end, because somebody keeps an array."""
+        if kept:
+            self.leave("an array is kept, and the next step would write there")
+        return kept
 
     def did(self, name, args):
         """One operation of a step, written down."""
@@ -302,21 +316,21 @@ class Recorder:
 
 
 def finished(result):
-    """What a step returns: a copy, because the next one will write there."""
-    return None if result is None else np.array(bare(result))
+    """What a step returns: of what was promised a copy, because the next one will write there."""
+    return bare(result).copy() if isinstance(result, Recorded) else result
 
 
 class Tape:
     """Everything that a step did, on a batch whose place in memory stays.
 
-    x, y : the batch that the rule sees; the program reads x where it was handed in, unless somebody
-        keeps this one
+    x, y : the batch that the rule sees; the program reads x where it was handed in
     source : the batch that was handed in
+    result : what the step returned
     """
 
     def __init__(self, recorder, x, y):
         whole = np.int64 if np.issubdtype(y.dtype, np.integer) else y.dtype     # labels
-        self.entries, self.source = [], (x, y)
+        self.entries, self.source, self.result = [], (x, y), None
         self.x, self.y = recorder.watch(x), np.array(y, whole)
         self.program, self.possible = None, True
         self.following = []                         # what is played: the entries, and the end

@@ -14,7 +14,7 @@ from minicredit.kernels.cpu import networks, optimisers, program as do, tiles
 from minicredit.kernels.cpu.addresses import address_of
 from minicredit.kernels.cpu.memory import empty
 from minicredit.kernels.cpu.order import ALL, GIVEN, ROWS, Instruction, ahead, stages
-from minicredit.kernels.cpu.places import shared, unknown
+from minicredit.kernels.cpu.places import shared
 from minicredit.kernels.cpu.products import GROUP
 from minicredit.kernels.cpu.randomness import NOISY, NORMAL
 
@@ -43,10 +43,11 @@ def rates(name, *numbers):
     return np.array(numbers, float)
 
 
-def stretch(array):
-    """Where an array's memory begins, and where it ends; it is in C order."""
-    first = array.__array_interface__["data"][0]            # the quickest way
-    return first, first + array.nbytes
+def written(tape):
+    """The arrays that a step makes, and those that it changes."""
+    changed = [entry.args for entry in tape.entries if entry.name in IN_PLACE]
+    return [a for arrays in (*changed, *(entry.outputs() for entry in tape.entries))
+            for a in arrays if isinstance(a, np.ndarray)]
 
 
 def pairs(integers):
@@ -59,11 +60,12 @@ class Compiler:
 
     def __init__(self, tape):
         self.tape, self.code, self.room = tape, [], 1
-        self.loose = unknown(tape)              # those that nobody else knows
+        made = [a for entry in tape.entries for a in entry.outputs() if a is not None]
+        self.made = {id(a) for a in made}
+        self.loose = {id(a): a for a in (tape.x, *made) if a is not tape.result}    # may be moved
         self.K = 0                              # classes, if the step compares with labels
         self.NR = do.width(np.empty(0, tape.x.dtype))
         self.gradients = {}                     # id of dW or db: the entry that makes it
-        self.made = {id(a) for entry in tape.entries for a in entry.outputs()}
         self.readers = {}                       # id of an array: how many entries read it
         for entry in tape.entries:
             for i in entry.ids:
@@ -85,7 +87,7 @@ class Compiler:
         raise Impossible(entry.name)
 
     def once(self, array):
-        """Whether an array is read once, by an operation, and nobody else knows it."""
+        """Whether an array is read once, by an operation, and is not what the step returns."""
         return id(array) in self.loose and self.readers[id(array)] == 1
 
     def then(self, *args, **kwargs):
@@ -326,6 +328,8 @@ class Compiler:
         out = entry.result
         if out.ndim > 2:
             raise Impossible("noise for several networks")
+        if not isinstance(key, tuple) or isinstance(sigma, np.ndarray):
+            raise Impossible("a key or a number that may change in its place")
         ints = [what, *row_shape(out), h, out, *words(key)]
         reads = [] if h is out else [(h, ROWS)]
         done = self.then(do.NOISE, ints, [sigma], reads=reads, writes=[(out, ROWS)])
@@ -346,7 +350,8 @@ class Changed:
 
     def __call__(self, entry, args):
         """Whether they can be put there."""
-        entry.args, self.row[:] = args, self.floats(args)
+        self.row[:] = self.floats(args)
+        entry.args = args
         return True
 
     def place(self, code, floats, row):
@@ -362,12 +367,13 @@ class Renamed(Changed):
 
     def __call__(self, entry, args):
         if self.what == NOISY:
-            _, self.sigma[0], key = args
+            _, sigma, key = args
         else:
-            shape, key, dtype = args
+            (shape, key, dtype), sigma = args, 1.0
             if (shape, dtype) != (entry.args[0], entry.args[2]):
                 return False
-        entry.args, self.row[:] = args, words(key)
+        self.row[:], self.sigma[0] = words(key), sigma
+        entry.args = args
         return True
 
     def place(self, code, floats, row):
@@ -400,48 +406,45 @@ class Program:
             if entry.changed is not None:
                 entry.changed.place(self.code, self.floats,
                                     instructions.index(entry.changed.instruction))
-        self.x = tape.x if id(tape.x) not in compiler.loose else None   # where x is copied, or
-        self.reads_x = pairs((row, 1 + place) for row, one in enumerate(instructions)   # read
-                             for place, x in enumerate(one.ints) if x is tape.x)        # itself
-        self.stays = pairs(stretch(a) for entry in tape.entries for a in entry.outputs()
-                           if isinstance(a, np.ndarray) and id(a) not in compiler.loose)
-        self.loose = list(compiler.loose.values())
+        self.reads_x = pairs((row, 1 + place) for row, one in enumerate(instructions)
+                             for place, x in enumerate(one.ints) if x is tape.x)
+        self.stays = pairs((a.ctypes.data, a.ctypes.data + a.nbytes)        # all in C order
+                           for a in written(tape) if id(a) not in compiler.loose)
+        given = [a for entry in tape.entries for a in (entry.result, *entry.outputs())]
+        given = {id(a): a for a in (tape.x, tape.y, *given) if a is not None}
+        self.watched = list(given.values())
         self.K = compiler.K
-        self.y, dtype = tape.y, tape.x.dtype
-        self.labels = self.y if self.K else np.empty(0, np.int64)
+        self.labels, dtype = tape.y if self.K else np.empty(0, np.int64), tape.x.dtype
         self.scratch = empty((config.NUMBA_NUM_THREADS, compiler.room), dtype)
         for row in self.code:
             row[do.WHO], row[do.TILE] = function(row[0], dtype), tiles.address(dtype)
 
     def remember(self):
-        """How many hold each of the arrays that nobody else knows."""
-        self.held = self.holders()
+        """How many hold each of what is watched, as long as nobody keeps it."""
+        self.usual = self.holders()
 
-    def still_unknown(self):
-        """Whether still nobody else knows one."""
-        return self.holders() == self.held
+    def kept(self):
+        """Whether somebody has got to know one; a view of it holds it, too."""
+        return self.holders() != self.usual
 
     def holders(self):
-        """Of each of these arrays; a view of one holds it."""
-        return list(map(getrefcount, self.loose))
+        """How many hold each of it."""
+        return list(map(getrefcount, self.watched))
 
     def address(self, x):
         """An integer as it is; of an array its memory, or that which it shares."""
         return self.memory.get(id(x), x).ctypes.data if isinstance(x, np.ndarray) else x
 
     def run(self, x, y):
-        """The step, on another batch.
+        """The step, on another batch; its labels are on the tape.
 
         Raises
         ------
         IndexError
-            If there is a label that there is not; nothing is done then.
+            If there is a label that there is not; nothing is learnt then.
         """
         writable = x.flags.writeable                    # if not it would be another type
         x = np.ascontiguousarray(x) if writable else np.array(x, order="C")
-        if self.x is not None:
-            self.x.view(np.ndarray)[...] = x
-        self.y[...] = y
         said = do.run(x.reshape(-1), self.labels, self.K, self.reads_x, self.stays, self.waits,
                       self.code, self.floats, self.scratch, self.scratch.shape[1])
         if said == do.NO_SUCH_LABEL:
