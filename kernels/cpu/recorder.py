@@ -12,8 +12,8 @@ there is no second version of it, a step costs Python about a microsecond an ope
 everything that could be compiled only the program is.
 
 Where there is no instruction for what a rule does, or it does something else than was written down
-(another optimiser state, an array that is new, or that it keeps this time), what was promised so
-far is computed at once, operation by operation, and the step goes on in the ordinary way; after
+(another optimiser state, an array that is new), or anybody keeps an array of it, what was promised
+so far is computed at once, operation by operation, and the step goes on in the ordinary way; after
 PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded in many threads:
 each of them copies a whole matrix for a few examples, where `products` cuts matrices, too.
 """

@@ -11,7 +11,8 @@ graph, on buffers that stay; a replay costs the host one call, whatever the numb
 
 What changes from step to step lies in device memory: the batch, the optimisers' scale, and every
 counter (`clock`).  A last kernel moves the counters on, so that many steps can follow each other
-without the host.  Nothing is read back.
+without the host.  Nothing is read back, and no Python of the rule is run: what a rule keeps of a
+step, an activation or its batch, is not kept anew by a replay, which may write over it.
 
 A rule that does something else than operations (a sum of its own, a value that it looks at) runs as
 it always does: `leave` launches what was written down so far.  And before a recording is trusted,
