@@ -25,17 +25,15 @@ def kept(tape):
     """Whether anybody but the tape holds its batch or what its operations made, or a view of that.
 
     Who holds something is counted: as many as a sample that nobody else holds has, and one for
-    every place where the tape has it.  What the step returned is copied before anybody gets it, if
-    the program makes it.
+    every place where the tape has it.  What was made and returned is copied before anybody gets it.
     """
-    given = [entry.result for entry in tape.entries if isinstance(entry.result, tuple)]
-    found = {id(a): a for a in (tape.x, tape.y, *given)}
-    found |= {id(a): a for entry in tape.entries for a in entry.outputs() if a is not None}
-    held = Counter([id(tape.x), id(tape.y)])
+    made = {id(a): a for entry in tape.entries for a in entry.outputs() if a is not None}
+    pairs = [entry.result for entry in tape.entries if isinstance(entry.result, tuple)]
+    found = {**made, **{id(a): a for a in (tape.x, tape.y, *pairs)}}
+    held = Counter([*made, id(tape.x), id(tape.y)])         # in `made`, and as the batch
     held.update(id(a) for entry in tape.entries for a in (*entry.args, *entry.outputs()))
-    held.update(2 * [id(pair) for pair in given])           # in its entry, and in this list
-    if isinstance(tape.result, np.ndarray) and tape.result is not tape.x:
-        held[id(tape.result)] += 1
+    held.update(2 * [id(pair) for pair in pairs])           # in its entry, and in `pairs`
+    held[id(tape.result)] += id(tape.result) in made
     found[None] = np.empty(1)                               # the sample
     usual = getrefcount(found[None])
     del found[None]

@@ -396,7 +396,7 @@ def run(x, y, K, places, stays, waits, code, floats, scratch, room):
     places : int64 (m, 2)
         Which rows of code read x, and where in these its address stands.
     stays : int64 (m, 2)
-        From where to where there is what somebody knows, and the program writes.
+        From where to where there is what is returned, or changed in its place.
     waits : int64 (stages + 1,)
         0, ..., the number of instructions: all wait before each of these, and at the end.
     code : int64 (instructions, INTS); WHO of a row is what `addresses.call` takes

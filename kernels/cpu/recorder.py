@@ -14,8 +14,11 @@ everything that could be compiled only the program is.
 Where there is no instruction for what a rule does, or it does something else than was written down
 (another optimiser state, an array that is new), or anybody keeps an array of it, what was promised
 so far is computed at once, operation by operation, and the step goes on in the ordinary way; after
-PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded in many threads:
-each of them copies a whole matrix for a few examples, where `products` cuts matrices, too.
+more than PATIENCE such steps a rule is not recorded again.  Wide layers are not recorded in many
+threads: each of them copies a whole matrix for a few examples, where `products` cuts matrices, too.
+
+Only operations are promised.  What a rule does by other means, `W *= 0.9`, is done at once, before
+what was promised so far; and neither that nor labels that it changes are noticed.
 """
 import inspect
 
@@ -89,8 +92,8 @@ class Recorded(np.ndarray):
     """An array of a step that is recorded: sums and products of it are operations, too.
 
     Its numbers are only promised, so whoever looks at them, or takes a part or a copy, ends the
-    recording: then they are there.  Whoever keeps it does so, too, at the end of the step.  Only
-    `np.asarray` of it is not noticed: it sees NaN, or numbers of an earlier step.
+    recording: then they are there.  Whoever keeps it does so, too, at the end of the step.  Who
+    looks by `np.asarray` or `memoryview` is not noticed, and sees NaN, or an earlier step's.
     """
 
     recorder = None
@@ -192,7 +195,9 @@ class Recorder:
         return watched
 
     def take(self, learn, x, y):
-        """learn(x, y): recorded, played back, or as it is."""
+        """learn(x, y): recorded, played back, or as it is; within a step, a part of that."""
+        if self.busy:
+            return learn(x, y)
         key = learn.__func__, id(learn.__self__), x.shape, y.shape, x.dtype, y.dtype
         if self.failures.get(key, 0) > PATIENCE:
             return learn(x, y)
@@ -227,19 +232,20 @@ class Recorder:
                 self.make_good(len(tape.entries))
         if tape.program is not None:
             tape.following = [*tape.entries, END]
-            tape.program.remember()
+            tape.program.remember(tape)
             tape.program.run(x, y)
 
     def play(self, key, tape, learn, x, y):
         """learn(x, y), from what is written down."""
+        del self.tapes[key]             # until it is sure that nobody keeps what was handed out
         self.tape, tape.source = tape, (x, y)
         tape.y[...] = y
         self.following, self.at = tape.following, 0
         self.busy = self.playing = True
-        if self.kept_to(tape, learn) and not self.left(tape.program.kept()):
+        if self.kept_to(tape, learn) and not self.left(tape.program.kept(tape)):
+            self.tapes[key] = tape
             tape.program.run(x, y)
         else:
-            del self.tapes[key]
             self.failures[key] = self.failures.get(key, 0) + 1
         return finished(tape.result)
 
@@ -257,11 +263,11 @@ class Recorder:
             stayed, self.busy, self.playing = self.busy, False, False
         return stayed
 
-    def left(self, kept):
+    def left(self, somebody):
         """Whether the step has to be left at its end, because somebody keeps an array."""
-        if kept:
+        if somebody:
             self.leave("an array is kept, and the next step would write there")
-        return kept
+        return somebody
 
     def did(self, name, args):
         """One operation of a step, written down."""

@@ -151,8 +151,8 @@ class Compiler:
     def dense_grad(self, entry):
         for i, g in enumerate(entry.result):
             self.gradients[id(g)] = entry, i
-            if self.readers.get(id(g), 0) > 1:
-                raise Impossible("a gradient that is read twice")
+            if self.readers.get(id(g), 0) > 1 or g is self.tape.result:
+                raise Impossible("a gradient that is read twice, or returned")
 
     signed_grad = dense_grad
 
@@ -317,6 +317,8 @@ class Compiler:
                   reads=[(x, ROWS), (y, ROWS)], writes=[(out, ROWS)])
 
     def normal(self, entry):
+        if not isinstance(entry.args[0], tuple):
+            raise Impossible("a shape that may change in its place")
         self.noise(entry, NORMAL, entry.result, entry.args[1], 1.0)
 
     def noisy(self, entry):
@@ -328,7 +330,8 @@ class Compiler:
         out = entry.result
         if out.ndim > 2:
             raise Impossible("noise for several networks")
-        if not isinstance(key, tuple) or isinstance(sigma, np.ndarray):
+        if isinstance(sigma, np.ndarray) or not (
+                isinstance(key, tuple) and all(isinstance(k, (int, np.integer)) for k in key)):
             raise Impossible("a key or a number that may change in its place")
         ints = [what, *row_shape(out), h, out, *words(key)]
         reads = [] if h is out else [(h, ROWS)]
@@ -412,20 +415,24 @@ class Program:
                            for a in written(tape) if id(a) not in compiler.loose)
         given = [a for entry in tape.entries for a in (entry.result, *entry.outputs())]
         given = {id(a): a for a in (tape.x, tape.y, *given) if a is not None}
-        self.watched = list(given.values())
+        self.watched, self.ids = list(given.values()), set(given)
         self.K = compiler.K
         self.labels, dtype = tape.y if self.K else np.empty(0, np.int64), tape.x.dtype
         self.scratch = empty((config.NUMBA_NUM_THREADS, compiler.room), dtype)
         for row in self.code:
             row[do.WHO], row[do.TILE] = function(row[0], dtype), tiles.address(dtype)
 
-    def remember(self):
-        """How many hold each of what is watched, as long as nobody keeps it."""
-        self.usual = self.holders()
+    def remember(self, tape):
+        """How many hold each of what is watched, as long as nobody keeps it; which is returned."""
+        self.usual, self.returned = self.holders(), self.given(tape.result)
 
-    def kept(self):
-        """Whether somebody has got to know one; a view of it holds it, too."""
-        return self.holders() != self.usual
+    def kept(self, tape):
+        """Whether somebody has got to know one, or a view of it: who returns it now has it, too."""
+        return self.holders() != self.usual or self.given(tape.result) != self.returned
+
+    def given(self, result):
+        """What a step returns, if it is watched."""
+        return id(result) if id(result) in self.ids else None
 
     def holders(self):
         """How many hold each of it."""
