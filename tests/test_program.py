@@ -443,6 +443,21 @@ class ChangesItsKey(Rule):
         return self.learn(x, self.ops.noisy(g, 0.5, self.key), y)
 
 
+class GrowsInItsPlace(Rule):
+    """Noise whose shape is a list."""
+
+    def __init__(self, ops):
+        super().__init__(ops)
+        self.shape = [6, 8]
+
+    def step(self, x, y):
+        g = self.layers(x)[1]
+        z = self.ops.normal(self.shape, (0, 1, 2, 3), "float64")
+        self.kept = np.array(z.shape)
+        self.shape[0] += 1
+        return self.learn(x, g, y)
+
+
 class CountsInItsKey(Rule):
     """By an array, in its place."""
 

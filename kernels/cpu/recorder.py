@@ -149,6 +149,14 @@ def plainly(name, args, ops=cpu):
     return getattr(ops, name)(*args)
 
 
+def stays(argument):
+    """Whether an argument of an operation is an array, or what never changes in its place."""
+    try:
+        return isinstance(argument, np.ndarray) or hash(argument) is not None
+    except TypeError:                                   # a list, or a tuple with a list in it
+        return False
+
+
 def promised(name, args):
     """Arrays like those an operation makes; None where it only changes what there is.
 
@@ -272,8 +280,9 @@ class Recorder:
     def did(self, name, args):
         """One operation of a step, written down."""
         result = promised(name, args) if instructed(name) else None
-        if not instructed(name, result, widest()):
-            self.impossible(f"there is no instruction for {name}, or it is too wide")
+        if not instructed(name, result, widest()) or not all(map(stays, args)):
+            self.impossible(f"there is no instruction for {name}, or it is too wide, or what it "
+                            "is given may change")
             return plainly(name, args)
         if isinstance(result, tuple):
             result = tuple(self.watch(r) for r in result)
