@@ -320,6 +320,8 @@ class ReturnsTheGradient(Rule):
 class Retries(Rule):
     """What it promised in a step that failed is there for the next one."""
 
+    last = None
+
     def step(self, x, y):
         self.t += 1
         h = self.ops.dense(x, self.W[0], self.b, "tanh")
@@ -328,8 +330,6 @@ class Retries(Rule):
             self.last = h
             raise KeyError
         return self.learn(x, self.ops.dense(last, self.W[1], self.b, "tanh"), y)
-
-    last = None
 
 
 class TakesAStepWithin(Rule):
@@ -593,14 +593,13 @@ def test_noise_for_several_networks_is_not_played_back():
 def test_labels_for_several_numbers_of_classes_are_left_to_the_operations(other, recorded):
     """They are looked at once, before a program runs: one of the two could be beyond its row."""
     ops = recording(load("numba"))
-    heads = [np.random.default_rng(n).standard_normal((8, n)) for n in (9, other)]
+    heads = [(np.random.default_rng(n).standard_normal((8, n)), np.zeros(n)) for n in (9, other)]
 
     class TwoHeads:
         """Two guesses of one label."""
 
         def step(self, x, y):
-            losses = [ops.softmax_xent(ops.dense(x, W, np.zeros(W.shape[1]), "linear"), y)[0]
-                      for W in heads]
+            losses = [ops.softmax_xent(ops.dense(x, W, b, "linear"), y)[0] for W, b in heads]
             return losses[0] + losses[1]
 
     rule, x = TwoHeads(), np.random.default_rng(0).standard_normal((6, 8))

@@ -27,8 +27,7 @@ def kept(tape):
     Who holds something is counted: as many as a sample that nobody else holds has, and one for
     every place where the tape has it.  What was made and returned is copied before anybody gets it.
     """
-    made = {id(a): a for entry in tape.entries for a in entry.outputs() if a is not None}
-    pairs = [entry.result for entry in tape.entries if isinstance(entry.result, tuple)]
+    made, pairs = {id(a): a for a in tape.made()}, tape.pairs()
     found = {**made, **{id(a): a for a in (tape.x, tape.y, *pairs)}}
     held = Counter([*made, id(tape.x), id(tape.y)])         # in `made`, and as the batch
     held.update(id(a) for entry in tape.entries for a in (*entry.args, *entry.outputs()))

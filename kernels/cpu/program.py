@@ -362,8 +362,7 @@ def stage(first, last, code, floats, share, shares, scratch, room):
 
 @njit(**SERIAL)
 def all_there(y, K):
-    """Whether y are labels of K classes; those counted from the last, as NumPy does, no longer are.
-    """
+    """Whether y are labels of K classes; one that is counted from the last no longer is so."""
     for n in range(len(y)):
         if y[n] < 0:
             y[n] += K

@@ -149,7 +149,7 @@ def plainly(name, args, ops=cpu):
     return getattr(ops, name)(*args)
 
 
-def stays(argument):
+def lasting(argument):
     """Whether an argument of an operation is an array, or what never changes in its place."""
     try:
         return isinstance(argument, np.ndarray) or hash(argument) is not None
@@ -280,7 +280,7 @@ class Recorder:
     def did(self, name, args):
         """One operation of a step, written down."""
         result = promised(name, args) if instructed(name) else None
-        if not instructed(name, result, widest()) or not all(map(stays, args)):
+        if not instructed(name, result, widest()) or not all(map(lasting, args)):
             self.impossible(f"there is no instruction for {name}, or it is too wide, or what it "
                             "is given may change")
             return plainly(name, args)
@@ -349,6 +349,14 @@ class Tape:
         self.x, self.y = recorder.watch(x), np.array(y, whole)
         self.program, self.possible = None, True
         self.following = []                         # what is played: the entries, and the end
+
+    def made(self):
+        """The arrays that its operations made."""
+        return [a for entry in self.entries for a in entry.outputs() if a is not None]
+
+    def pairs(self):
+        """What an operation gave that made several."""
+        return [entry.result for entry in self.entries if isinstance(entry.result, tuple)]
 
     def source_into(self):
         """The batch to where the operations find it."""

@@ -45,9 +45,8 @@ def rates(name, *numbers):
 
 def written(tape):
     """The arrays that a step makes, and those that it changes."""
-    changed = [entry.args for entry in tape.entries if entry.name in IN_PLACE]
-    return [a for arrays in (*changed, *(entry.outputs() for entry in tape.entries))
-            for a in arrays if isinstance(a, np.ndarray)]
+    changed = [a for entry in tape.entries if entry.name in IN_PLACE for a in entry.args]
+    return [*tape.made(), *(a for a in changed if isinstance(a, np.ndarray))]
 
 
 def pairs(integers):
@@ -60,9 +59,8 @@ class Compiler:
 
     def __init__(self, tape):
         self.tape, self.code, self.room = tape, [], 1
-        made = [a for entry in tape.entries for a in entry.outputs() if a is not None]
-        self.made = {id(a) for a in made}
-        self.loose = {id(a): a for a in (tape.x, *made) if a is not tape.result}    # may be moved
+        self.made = {id(a) for a in tape.made()}
+        self.loose = {id(a): a for a in (tape.x, *tape.made()) if a is not tape.result}  # may move
         self.K = 0                              # classes, if the step compares with labels
         self.NR = do.width(np.empty(0, tape.x.dtype))
         self.gradients = {}                     # id of dW or db: the entry that makes it
@@ -410,9 +408,8 @@ class Program:
                              for place, x in enumerate(one.ints) if x is tape.x)
         self.stays = pairs((a.ctypes.data, a.ctypes.data + a.nbytes)        # all in C order
                            for a in written(tape) if id(a) not in compiler.loose)
-        given = [a for entry in tape.entries for a in (entry.result, *entry.outputs())]
-        given = {id(a): a for a in (tape.x, tape.y, *given) if a is not None}
-        self.watched, self.ids = list(given.values()), set(given)
+        self.watched = [tape.x, tape.y, *tape.pairs(), *tape.made()]
+        self.ids = set(map(id, self.watched))
         self.K = compiler.K
         self.labels, dtype = tape.y if self.K else np.empty(0, np.int64), tape.x.dtype
         self.scratch = empty((config.NUMBA_NUM_THREADS, compiler.room), dtype)
